@@ -1,0 +1,1 @@
+//! The HTTP interface: ingest, imports, metrics, lineage, dead letters.

@@ -1,0 +1,1 @@
+//! The systems Headwater reads from: files, the durable inbox, generators.

@@ -1,0 +1,1 @@
+//! Event contracts: JSON Schema files compiled to Arrow schemas, validators and documents.

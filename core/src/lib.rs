@@ -1,0 +1,36 @@
+//! Headwater's vocabulary and its contracts.
+//!
+//! Everything that two other packages must agree on is here, and nothing else: what flows ([`Batch`], [`Message`]),
+//! what time is ([`EventTime`], [`Watermark`]), the three kinds of component ([`Source`], [`Operator`], [`Sink`]),
+//! how they are wired ([`Graph`]), what is kept of rows that could not be used ([`DeadLetter`]), and how things fail
+//! ([`Error`]).
+//!
+//! It never knows an async runtime, a client library, the file system or the SQL planner.
+
+mod batch;
+mod clock;
+mod counters;
+mod dead_letter;
+mod error;
+mod graph;
+mod message;
+mod operator;
+mod options;
+mod registry;
+mod sink;
+mod source;
+mod time;
+
+pub use batch::{Batch, consolidate};
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use counters::{Counter, Counters};
+pub use dead_letter::{DeadLetter, Reason};
+pub use error::{Error, ErrorKind, Result, Span};
+pub use graph::{Edge, Exchange, Graph, Node, NodeBody, NodeId, TaskContext};
+pub use message::{Barrier, BarrierKind, Epoch, Message, Watermark};
+pub use operator::{Operator, OperatorSpec, Output};
+pub use options::Options;
+pub use registry::{Connector, Registry, TableDefinition};
+pub use sink::{Changes, Prepared, Sink, SinkSpec};
+pub use source::{EventTimeSpec, Polled, Position, Source, SourceBatch, SourceSpec};
+pub use time::EventTime;

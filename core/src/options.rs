@@ -1,0 +1,109 @@
+//! The options of a table, as written in `WITH (…)`. Every option that is given must be read by somebody: one that
+//! nobody knows is a mistake of the user, and is reported with the names that would have been understood.
+
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::sync::Mutex;
+
+/// The longest list of known names that an error message spells out.
+const NAMES_SHOWN_MAX: usize = 20;
+
+/// Options by name, and which of them were asked for.
+#[derive(Debug, Default)]
+pub struct Options {
+    values: BTreeMap<String, String>,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl Clone for Options {
+    fn clone(&self) -> Self {
+        Self { values: self.values.clone(), asked: Mutex::default() }
+    }
+}
+
+impl FromIterator<(String, String)> for Options {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(options: I) -> Self {
+        Self { values: options.into_iter().collect(), asked: Mutex::default() }
+    }
+}
+
+impl Options {
+    /// Returns an option, or `None` when it is not given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.to_owned());
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Returns an option that must be given.
+    ///
+    /// # Errors
+    /// `Invalid`, with the name.
+    pub fn require(&self, name: &str) -> Result<&str> {
+        self.get(name).ok_or_else(|| {
+            Error::invalid(format!("the option '{name}' is missing")).with_help(format!("add {name} = '…' to WITH"))
+        })
+    }
+
+    /// Returns an option parsed as `T`, or `None` when it is not given.
+    ///
+    /// # Errors
+    /// `Invalid`, with the name, the value and `expected`, which describes the values that are understood.
+    pub fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| {
+            Error::invalid(format!("the option {name} = '{value}' is not understood"))
+                .with_help(format!("use {expected}"))
+        })
+    }
+
+    /// Returns an option that is one of a list, or `default` when it is not given.
+    ///
+    /// # Errors
+    /// `Invalid`, with the name, the value and the list.
+    pub fn one_of<'a>(&'a self, name: &str, default: &'a str, choices: &[&str]) -> Result<&'a str> {
+        let value = self.get(name).unwrap_or(default);
+        if choices.contains(&value) {
+            return Ok(value);
+        }
+        Err(Error::invalid(format!("the option {name} = '{value}' is not understood"))
+            .with_help(format!("use one of: {}", choices.join(", "))))
+    }
+
+    /// Checks that every option that is given was asked for.
+    ///
+    /// # Errors
+    /// `Invalid`, with the first unknown name and those that were asked for.
+    pub fn check_all_known(&self) -> Result<()> {
+        let asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(unknown) = self.values.keys().find(|name| !asked.contains(*name)) else { return Ok(()) };
+        let known: Vec<&str> = asked.iter().map(String::as_str).take(NAMES_SHOWN_MAX).collect();
+        Err(Error::invalid(format!("there is no option '{unknown}'"))
+            .with_help(format!("the options here are: {}", known.join(", "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Options {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_option_nobody_asked_for_is_an_error() {
+        let options = options(&[("path", "a"), ("pth", "b")]);
+        options.get("path");
+        let error = options.check_all_known().expect_err("'pth' is unknown");
+        assert_eq!(error.to_string(), "there is no option 'pth'\nhelp: the options here are: path");
+    }
+
+    #[test]
+    fn values_are_checked_with_their_name() {
+        let options = options(&[("rows", "many")]);
+        let error = options.parse::<u64>("rows", "a whole number").expect_err("'many' is no number");
+        assert_eq!(error.to_string(), "the option rows = 'many' is not understood\nhelp: use a whole number");
+        assert_eq!(options.parse::<u64>("other", "a whole number").expect("not given"), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Runs a graph: channels, barrier alignment, the three task loops, epochs.

@@ -1,0 +1,1 @@
+//! Programme exports (CSV) turned into contract events.

@@ -1,0 +1,1 @@
+//! The streaming operators and the typed impact operators.

@@ -1,0 +1,1 @@
+//! The life of a pipeline, and the pipelines that Headwater ships.

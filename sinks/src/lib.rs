@@ -1,0 +1,1 @@
+//! The stores Headwater writes to: SQLite, Parquet, files, standard output.

@@ -1,0 +1,1 @@
+//! SQL text to a graph, on DataFusion's parser, planner and optimizer.

@@ -1,0 +1,1 @@
+//! Pure text analysis: outcome classification, language, personal data and safety screening.
