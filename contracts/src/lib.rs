@@ -1,1 +1,18 @@
-//! Event contracts: JSON Schema files compiled to Arrow schemas, validators and documents.
+//! Event contracts: what each of the 34 event types promises, as JSON Schema files that are compiled to Arrow schemas,
+//! to a decoder that validates, and to documents. It never reads a file or a stream itself: callers bring bytes. The
+//! only state is the catalogue, which is compiled once and never changes.
+
+mod column;
+mod contract;
+mod decode;
+mod events;
+mod rules;
+mod shape;
+mod wire;
+
+pub use contract::{Contract, catalog, contract_of, envelope_schema, find, nearest};
+pub use decode::Decoded;
+pub use events::*;
+pub use rules::{is_email, time_text};
+pub use shape::{FieldShape, Form, Kind, Range, TextRule};
+pub use wire::{Metadata, PAYLOAD_BYTES_MAX, RECORD_BYTES_MAX, event_line, payload_text, rejected_line};
