@@ -1,0 +1,4 @@
+//! What callers of the contracts rely on, through the public API only. Inputs are generated; there is no state.
+
+mod decode;
+mod generate;
