@@ -1,1 +1,35 @@
-//! SQL text to a graph, on DataFusion's parser, planner and optimizer.
+//! SQL text to a graph, on DataFusion's parser, planner, optimizer and expressions.
+//!
+//! A text is read statement by statement ([`parser`]), each query becomes a logical plan ([`query`]), the plans are
+//! ordered and optimized together ([`share`]) and become nodes ([`lower`]). What a stream cannot answer is refused with
+//! a place in the text and a way out. This is the only package that knows DataFusion's planner; it never knows the
+//! engine, a concrete connector, or an async runtime.
+
+mod builder;
+mod catalog;
+mod columns;
+mod create_table;
+mod errors;
+mod functions;
+mod lower;
+mod near;
+mod optimize;
+mod parser;
+mod planner;
+mod position;
+mod query;
+mod refuse;
+mod settings;
+mod share;
+mod table;
+#[cfg(test)]
+mod tests;
+mod types;
+mod unnest;
+mod windows;
+
+pub use builder::{
+    Aggregated, Classified, Delivered, Normalized, Pipeline, Screened, Stream, Table, Window, Windowed, calendar_month,
+    calendar_quarter, calendar_year, tumbling,
+};
+pub use planner::{PlanOptions, Planner};

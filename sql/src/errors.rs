@@ -1,0 +1,140 @@
+//! Turns the errors of DataFusion into ours: a kind, a place in the user's text and the way out. It never shows a
+//! backtrace or asks the user to report a fault to DataFusion. No state.
+
+use crate::near::help_for_name;
+use crate::position::{Place, WithPlace, span_of};
+use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
+use headwater_core::{Error, Span};
+
+/// Wraps an error of ours so that it passes through DataFusion unharmed.
+pub(crate) fn wrapped(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Turns an error of DataFusion into one of ours; `functions` are the names of all functions.
+pub(crate) fn from_datafusion(error: DataFusionError, place: &Place, functions: &[&str]) -> Error {
+    let mut diagnostic = None;
+    let root = peel(error, &mut diagnostic);
+    let span = diagnostic
+        .as_ref()
+        .and_then(|diagnostic| diagnostic.span)
+        .map(|span| Span { line: span.start.line.max(1), column: span.start.column.max(1) });
+    let error = match root {
+        DataFusionError::External(error) => match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::invalid(error.to_string()),
+        },
+        DataFusionError::SchemaError(error, _) => from_schema(*error, place, span),
+        DataFusionError::SQL(error, _) => crate::parser::from_parser(*error),
+        DataFusionError::Plan(message) => from_message(&message, place, functions, diagnostic.as_ref()),
+        DataFusionError::NotImplemented(message) => {
+            let message = from_message(&message, place, functions, None);
+            if message.help().is_some() { message } else { message.with_help("write the query without it") }
+        }
+        DataFusionError::Internal(message) => Error::internal(cleaned(&message)),
+        other => from_message(&other.strip_backtrace(), place, functions, diagnostic.as_ref()),
+    };
+    let error = match span {
+        Some(span) => error.with_place(span),
+        None => error,
+    };
+    error.with_place(place.start())
+}
+
+fn peel(error: DataFusionError, diagnostic: &mut Option<Diagnostic>) -> DataFusionError {
+    match error {
+        DataFusionError::Context(_, inner) => peel(*inner, diagnostic),
+        DataFusionError::Diagnostic(found, inner) => {
+            diagnostic.get_or_insert(*found);
+            peel(*inner, diagnostic)
+        }
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => peel(errors.swap_remove(0), diagnostic),
+        DataFusionError::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
+            Ok(inner) => peel(inner, diagnostic),
+            Err(shared) => DataFusionError::Plan(shared.strip_backtrace()),
+        },
+        other => other,
+    }
+}
+
+fn from_schema(error: SchemaError, place: &Place, span: Option<Span>) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let mut names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let shown = field.flat_name();
+            let error = Error::invalid(format!("there is no column '{shown}'"));
+            let error = error.with_help(help_for_name("columns", &field.name, &names));
+            at_column(error, &field, place, span)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let error = Error::invalid(format!("the column '{}' is in several inputs", field.name));
+            at_column(error.with_help("write it with the name of its table, as in t.column"), &field, place, span)
+        }
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+            Error::invalid(format!("two columns are called '{name}'"))
+                .with_help("give one of them another name with AS")
+        }
+    }
+}
+
+fn at_column(error: Error, column: &Column, place: &Place, span: Option<Span>) -> Error {
+    let known = column.spans.first().map(|s| Span { line: s.start.line.max(1), column: s.start.column.max(1) });
+    match known.or(span).or_else(|| place.find_name(&column.name)) {
+        Some(span) => error.with_place(span),
+        None => error,
+    }
+}
+
+fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Option<&Diagnostic>) -> Error {
+    if let Some(name) = quoted_after(message, "Invalid function '") {
+        let error = Error::invalid(format!("there is no function '{name}'"));
+        let error = error.with_help(help_for_name("functions", &name, functions));
+        return match place.find_call(&name) {
+            Some(span) => error.with_place(span),
+            None => error,
+        };
+    }
+    let mut error = Error::invalid(cleaned(message));
+    if let Some(help) = diagnostic.and_then(|diagnostic| diagnostic.helps.first()) {
+        error = error.with_help(help.message.clone());
+    } else if message.contains("must be in GROUP BY") || message.contains("must appear in the GROUP BY") {
+        error = error.with_help("add the column to GROUP BY, or put it into an aggregate function");
+    } else if message.contains("No function matches the given name and argument types")
+        || message.contains("failed to match any signature")
+    {
+        error = error.with_help("check the number and types of the arguments, or CAST them");
+    }
+    match function_in(message).and_then(|name| place.find_call(name)) {
+        Some(span) => error.with_place(span),
+        None => error,
+    }
+}
+
+/// Returns the name of a function that a message of DataFusion is about.
+fn function_in(message: &str) -> Option<&str> {
+    let after = ["Function '", "function '", "call to '", "call '"].iter().find_map(|p| message.split_once(p))?.1;
+    let end = after.find(['\'', '('])?;
+    Some(&after[..end])
+}
+
+fn quoted_after(message: &str, prefix: &str) -> Option<String> {
+    let (_, rest) = message.split_once(prefix)?;
+    Some(rest.split('\'').next().unwrap_or_default().to_owned())
+}
+
+/// Keeps the first sentence of what concerns the user.
+fn cleaned(message: &str) -> String {
+    let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
+    let message = message.split("\nThis issue was likely caused by a bug").next().unwrap_or_default();
+    let message = message.split(" No function matches the given name").next().unwrap_or_default();
+    let message = message.trim_start_matches("Error during planning: ").trim_start_matches("Invalid argument error: ");
+    let text = message.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    text.trim_end_matches('.').to_owned()
+}
+
+/// Adds the place of an identifier to an error.
+pub(crate) fn at_ident(error: Error, ident: &datafusion::sql::sqlparser::ast::Ident) -> Error {
+    if ident.span.start.line == 0 { error } else { error.with_place(span_of(ident.span)) }
+}

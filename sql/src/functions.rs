@@ -1,0 +1,79 @@
+//! The functions that SQL may call: DataFusion's, and those of `operators`. Functions whose result depends on when they
+//! run are left out, because a retraction could not repeat them. The state is a table of names, filled once.
+
+use crate::windows::{TUMBLE, Written};
+use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, Volatility, WindowUDF};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Functions by name and alias.
+pub(crate) struct Functions {
+    pub(crate) scalar: BTreeMap<String, Arc<ScalarUDF>>,
+    pub(crate) aggregate: BTreeMap<String, Arc<AggregateUDF>>,
+    pub(crate) higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
+    pub(crate) window: BTreeMap<String, Arc<WindowUDF>>,
+    /// Functions that exist, but have another value at each call.
+    pub(crate) unrepeatable: Vec<String>,
+    pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
+    pub(crate) config: Arc<ConfigOptions>,
+}
+
+impl Functions {
+    /// Collects DataFusion's functions and `own`, which replace those of the same name.
+    pub(crate) fn new(own: Vec<Arc<ScalarUDF>>) -> Self {
+        let mut scalar = BTreeMap::new();
+        let mut unrepeatable = Vec::new();
+        for function in SessionStateDefaults::default_scalar_functions().into_iter().chain(own) {
+            let repeatable = function.signature().volatility == Volatility::Immutable;
+            let function = if function.name() == TUMBLE {
+                Arc::new(ScalarUDF::new_from_impl(Written::new(function)))
+            } else {
+                function
+            };
+            for name in names(function.name(), function.aliases()) {
+                if repeatable {
+                    scalar.insert(name, function.clone());
+                } else {
+                    unrepeatable.push(name);
+                }
+            }
+        }
+        let mut aggregate = BTreeMap::new();
+        for function in SessionStateDefaults::default_aggregate_functions() {
+            aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
+        }
+        let mut window = BTreeMap::new();
+        for function in SessionStateDefaults::default_window_functions() {
+            window.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
+        }
+        let mut higher_order = BTreeMap::new();
+        for function in SessionStateDefaults::default_higher_order_functions() {
+            higher_order.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
+        }
+        let mut config = ConfigOptions::new();
+        config.sql_parser.map_string_types_to_utf8view = false;
+        config.sql_parser.collect_spans = true;
+        // Subqueries become joins: a stream has no moment at which a scalar subquery could be computed once.
+        config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        config.optimizer.filter_null_join_keys = true;
+        let planners = SessionStateDefaults::default_expr_planners();
+        Self { scalar, aggregate, higher_order, window, unrepeatable, planners, config: Arc::new(config) }
+    }
+
+    /// Returns the names of all functions, in order.
+    pub(crate) fn all_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.scalar.keys().chain(self.aggregate.keys()).map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn names(name: &str, aliases: &[String]) -> impl Iterator<Item = String> {
+    std::iter::once(name.to_lowercase())
+        .chain(aliases.iter().map(|alias| alias.to_lowercase()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}

@@ -1,0 +1,156 @@
+//! Lowers `GROUP BY` and `DISTINCT`.
+//!
+//! Windows show their results when they close (`emit = 'final'`), unless the input takes rows back or the user asked
+//! for early results: then at every flush, as changes. A window over a changing input shows changes by default because
+//! a correction may come after the window closed, and must restate it. Late rows are dead letters by default;
+//! `late = 'update'` keeps a window for `allowed_lateness` after its end, and for ever where none is given;
+//! `allowed_lateness` alone means `late = 'update'`. What a statement sets goes before what its tables declare.
+
+use super::flow::Flow;
+use super::{Lowering, Scope, qualified};
+use crate::position::WithPlace;
+use crate::settings::{EmitSetting, LateSetting};
+use crate::windows::{TUMBLE, is_window, unmarked};
+use datafusion::common::{Column, DFSchema};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Aggregate, Expr};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use headwater_core::{Error, Exchange, OperatorSpec, Result};
+use headwater_operators::{self as operators, AggregateCall, Emit, Late, Windowing};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+impl<'a> Lowering<'a> {
+    pub(super) fn aggregate(&mut self, aggregate: &'a Aggregate, scope: Scope<'a>) -> Result<Flow> {
+        let input = self.plan(&aggregate.input, scope)?;
+        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
+            return Err(
+                scope.refuse("GROUPING SETS", "write one query per set of columns and join them with UNION ALL")
+            );
+        }
+        let (input, group) = self.with_group_columns(input, aggregate, scope)?;
+        let window = group.iter().position(|index| is_window(input.schema.field(*index)));
+        let exchange = exchange_for(&group, window);
+        let mut flow = self.exchange(input, exchange, scope);
+        let operator = operator(aggregate, &flow, &group, window, scope)?;
+        let mut qualifiers: Vec<_> = aggregate.group_expr.iter().map(|expr| expr.qualified_name().0).collect();
+        qualifiers.resize(aggregate.group_expr.len() + aggregate.aggr_expr.len(), None);
+        let schema = qualified(qualifiers, &operator.schema()).map_err(|e| scope.fail(e))?;
+        let changing = operator.output_changing();
+        // Changes come at the flush, behind the watermark; closed windows come before the watermark that closed them.
+        let schema = if changing { unmarked(&schema).map_err(|e| scope.fail(e))? } else { schema };
+        let operator = operator.with_schema(schema.inner().clone())?;
+        flow.label = "aggregate";
+        flow.changing = changing;
+        Ok(flow.then(operator, schema))
+    }
+
+    /// Makes every group expression a column, so that rows can be exchanged by it, and returns where they are.
+    fn with_group_columns(
+        &mut self,
+        input: Flow,
+        aggregate: &Aggregate,
+        scope: Scope<'_>,
+    ) -> Result<(Flow, Vec<usize>)> {
+        let find = |schema: &DFSchema, expr: &Expr| {
+            let (qualifier, name) = expr.qualified_name();
+            schema.maybe_index_of_column(&Column::new(qualifier, name))
+        };
+        let are_columns = aggregate.group_expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
+        let input = if are_columns {
+            input
+        } else {
+            let mut exprs = aggregate.group_expr.clone();
+            let mut seen: HashSet<Column> = exprs
+                .iter()
+                .map(|expr| {
+                    let (qualifier, name) = expr.qualified_name();
+                    Column::new(qualifier, name)
+                })
+                .collect();
+            for expr in &aggregate.aggr_expr {
+                let mut columns: Vec<&Column> = expr.column_refs().into_iter().collect();
+                columns.sort();
+                for column in columns {
+                    if seen.insert(Column::new(column.relation.clone(), &column.name)) {
+                        exprs.push(Expr::Column(column.clone()));
+                    }
+                }
+            }
+            self.project(input, &exprs, scope)?
+        };
+        let group: Option<Vec<usize>> = aggregate.group_expr.iter().map(|expr| find(&input.schema, expr)).collect();
+        let group = group.ok_or_else(|| Error::internal("a group column was lost"))?;
+        Ok((input, group))
+    }
+}
+
+/// All windows of a key go to one subtask, so the window is not part of the hash unless it is all there is.
+fn exchange_for(group: &[usize], window: Option<usize>) -> Exchange {
+    let keys: Vec<usize> =
+        group.iter().enumerate().filter(|(n, _)| Some(*n) != window).map(|(_, index)| *index).collect();
+    match (keys.is_empty(), group.is_empty()) {
+        (false, _) => Exchange::Hash(keys),
+        (true, false) => Exchange::Hash(group.to_vec()),
+        (true, true) => Exchange::Gather,
+    }
+}
+
+fn operator(
+    aggregate: &Aggregate,
+    input: &Flow,
+    group: &[usize],
+    window: Option<usize>,
+    scope: Scope<'_>,
+) -> Result<operators::Aggregate> {
+    let mut groups = Vec::with_capacity(group.len());
+    for (expr, index) in aggregate.group_expr.iter().zip(group) {
+        let column = Expr::from(input.schema.qualified_field(*index));
+        groups.push((scope.physical(&column, &input.schema)?, expr.qualified_name().1));
+    }
+    let calls: Vec<AggregateCall> =
+        aggregate.aggr_expr.iter().map(|expr| call(expr, &input.schema, scope)).collect::<Result<_>>()?;
+    let operator = operators::Aggregate::new(&input.rows(), groups, calls)?;
+    let operator = if input.changing { operator.over_changes() } else { operator };
+    match window {
+        Some(column) => operator.windowed(Windowing { column, emit: emit(input, scope), late: late(input, scope) }),
+        None if scope.settings.emit == Some(EmitSetting::Final) => {
+            let error = Error::invalid("a GROUP BY without a window has no final result");
+            let help = "group by tumble(interval '…') over event time, or write SET emit = 'changes'; before it";
+            let span = scope.place.find_words(&["GROUP", "BY"]).or_else(|| scope.place.find_call(TUMBLE));
+            Err(error.with_help(help).with_place(span.unwrap_or_else(|| scope.place.start())))
+        }
+        None => Ok(operator),
+    }
+}
+
+fn call(expr: &Expr, schema: &Arc<DFSchema>, scope: Scope<'_>) -> Result<AggregateCall> {
+    let name = expr.qualified_name().1;
+    let planning = PhysicalPlanningContext::default();
+    let properties = ExecutionProps::new();
+    let lowered = LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &planning)
+        .with_name(name.clone())
+        .build()
+        .map_err(|e| scope.fail(e))?;
+    Ok(AggregateCall { function: lowered.aggregate, filter: lowered.filter, name })
+}
+
+fn emit(input: &Flow, scope: Scope<'_>) -> Emit {
+    match scope.settings.emit {
+        Some(EmitSetting::Final) => Emit::Final,
+        Some(EmitSetting::Changes) => Emit::Changes,
+        None if input.changing => Emit::Changes,
+        None => Emit::Final,
+    }
+}
+
+fn late(input: &Flow, scope: Scope<'_>) -> Late {
+    let (set, declared) = (scope.settings.lateness, input.lateness);
+    let allowed_ns = set.allowed_ns.or(declared.allowed_ns);
+    let implied = allowed_ns.map(|_| LateSetting::Update);
+    match set.late.or(declared.late).or(implied) {
+        Some(LateSetting::Update) => Late::Update { allowed_lateness_ns: allowed_ns.unwrap_or(i64::MAX) },
+        Some(LateSetting::DeadLetter) | None => Late::DeadLetter,
+    }
+}

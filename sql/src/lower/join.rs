@@ -1,0 +1,131 @@
+//! Lowers joins by equal keys, with a further condition.
+
+use super::flow::{Feed, Flow, flow_like};
+use super::{Lowering, Scope, kinder};
+use crate::windows::unmarked;
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::{Expr, Join};
+use headwater_core::{Exchange, OperatorSpec, Result};
+use headwater_operators::{self as operators, JoinConfig, JoinKind};
+use std::sync::Arc;
+
+impl<'a> Lowering<'a> {
+    pub(super) fn join(&mut self, join: &'a Join, scope: Scope<'a>) -> Result<Flow> {
+        let kind = kind(join, scope)?;
+        let left = self.plan(&join.left, scope)?;
+        let right = self.plan(&join.right, scope)?;
+        let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
+        let (left_on, right_on): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
+        let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
+        let (right, right_keys) = self.with_keys(right, &right_on, scope)?;
+        let both = left.schema.join(&right.schema).map_err(|e| scope.fail(e))?;
+        let filter = join.filter.as_ref().map(|filter| scope.physical(filter, &both)).transpose()?;
+        let on = left_keys.iter().zip(&right_keys).map(|(l, r)| {
+            let of = |flow: &Flow, index: usize| {
+                scope.physical(&Expr::from(flow.schema.qualified_field(index)), &flow.schema)
+            };
+            Ok((of(&left, *l)?, of(&right, *r)?))
+        });
+        let on = on.collect::<Result<Vec<_>>>()?;
+        let changing = left.changing || right.changing;
+        let lateness = kinder(left.lateness, right.lateness);
+        let config = JoinConfig {
+            kind,
+            left: left.rows(),
+            right: right.rows(),
+            on,
+            filter,
+            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+            inputs_changing: changing,
+        };
+        let operator = operators::Join::new(config)?;
+        let exchange = |keys: Vec<usize>| if keys.is_empty() { Exchange::Gather } else { Exchange::Hash(keys) };
+        let (n_left_all, n_right_all) = (left.schema.fields().len(), right.schema.fields().len());
+        let (left_schema, right_schema) = (left.schema.clone(), right.schema.clone());
+        let left = self.exchange(left, exchange(left_keys), scope);
+        let right = self.exchange(right, exchange(right_keys), scope);
+        let schema = output_schema(kind, &left_schema, &right_schema, &operator, scope)?;
+        // A pair comes when its later half does, which may be long after the event time of the other.
+        let schema = unmarked(&schema).map_err(|e| scope.fail(e))?;
+        let operator = operator.with_schema(schema.inner().clone())?;
+        let mut flow = flow_like(Arc::new(schema.clone()), operator.output_changing(), lateness);
+        flow.label = "join";
+        flow.feeds = feeds(left, 0).chain(feeds(right, 1)).collect();
+        let flow = flow.then(operator, schema);
+        let has_both = !matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+        let mut wanted: Vec<usize> = (0..n_left).collect();
+        if has_both {
+            wanted.extend(n_left_all..n_left_all + n_right);
+        }
+        if wanted.len() == n_left_all + if has_both { n_right_all } else { 0 } {
+            return Ok(flow);
+        }
+        let exprs: Vec<Expr> = wanted.iter().map(|index| Expr::from(flow.schema.qualified_field(*index))).collect();
+        self.project(flow, &exprs, scope)
+    }
+
+    /// Makes every key a column, and returns where they are.
+    fn with_keys(&mut self, flow: Flow, keys: &[Expr], scope: Scope<'_>) -> Result<(Flow, Vec<usize>)> {
+        let mut exprs: Vec<Expr> = flow.schema.columns().into_iter().map(Expr::Column).collect();
+        let n_columns = exprs.len();
+        let mut places = Vec::with_capacity(keys.len());
+        for key in keys {
+            let known = match key {
+                Expr::Column(column) => {
+                    flow.schema.maybe_index_of_column(&Column::new(column.relation.clone(), &column.name))
+                }
+                _ => None,
+            };
+            places.push(known.unwrap_or_else(|| {
+                exprs.push(key.clone().alias(format!("__key_{}", exprs.len())));
+                exprs.len() - 1
+            }));
+        }
+        let flow = if exprs.len() > n_columns { self.project(flow, &exprs, scope)? } else { flow };
+        Ok((flow, places))
+    }
+}
+
+fn kind(join: &Join, scope: Scope<'_>) -> Result<JoinKind> {
+    if join.null_aware {
+        let is_nullable = |side: &DFSchema, expr: &Expr| {
+            datafusion::logical_expr::ExprSchemable::nullable(expr, side).unwrap_or(true)
+        };
+        let nullable =
+            join.on.iter().any(|(l, r)| is_nullable(join.left.schema(), l) || is_nullable(join.right.schema(), r));
+        if nullable {
+            let what = "NOT IN over columns that may be null";
+            return Err(scope.refuse(what, "write NOT EXISTS, or filter out the nulls with IS NOT NULL"));
+        }
+    }
+    match join.join_type {
+        JoinType::Inner => Ok(JoinKind::Inner),
+        JoinType::Left => Ok(JoinKind::Left),
+        JoinType::Right => Ok(JoinKind::Right),
+        JoinType::Full => Ok(JoinKind::Full),
+        JoinType::LeftSemi => Ok(JoinKind::LeftSemi),
+        JoinType::LeftAnti => Ok(JoinKind::LeftAnti),
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::LeftMark | JoinType::RightMark => {
+            Err(scope.refuse("this subquery", "write it as a JOIN, or put EXISTS and IN into WHERE, joined by AND"))
+        }
+    }
+}
+
+fn output_schema(
+    kind: JoinKind,
+    left: &DFSchema,
+    right: &DFSchema,
+    operator: &operators::Join,
+    scope: Scope<'_>,
+) -> Result<DFSchema> {
+    let of = |schema: &DFSchema| schema.iter().map(|(qualifier, _)| qualifier.cloned()).collect::<Vec<_>>();
+    let mut qualifiers = of(left);
+    if !matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti) {
+        qualifiers.extend(of(right));
+    }
+    super::qualified(qualifiers, &operator.schema()).map_err(|e| scope.fail(e))
+}
+
+fn feeds(flow: Flow, input: usize) -> impl Iterator<Item = Feed> {
+    flow.feeds.into_iter().map(move |feed| Feed { input, ..feed })
+}

@@ -1,0 +1,95 @@
+//! Lowers what looks at one row at a time: projection, filter, unnest; and union, which looks at none.
+
+use super::flow::{Flow, flow_like};
+use super::{Lowering, Scope, kinder, qualified};
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::common::NullHandling;
+use datafusion::logical_expr::{Expr, Filter, Projection, Union, Unnest, lit};
+use headwater_core::{OperatorSpec, Result};
+use headwater_operators as operators;
+use std::sync::Arc;
+
+/// The column of a stream whose rows are only counted.
+const ROW: &str = "__row";
+
+impl<'a> Lowering<'a> {
+    pub(super) fn projection(&mut self, projection: &'a Projection, scope: Scope<'a>) -> Result<Flow> {
+        let flow = self.plan(&projection.input, scope)?;
+        self.project(flow, &projection.expr, scope)
+    }
+
+    /// Adds a projection to a flow.
+    pub(super) fn project(&mut self, flow: Flow, exprs: &[Expr], scope: Scope<'_>) -> Result<Flow> {
+        // A batch without columns would be a batch without rows to much of what is on its way.
+        let placeholder = [lit(true).alias(ROW)];
+        let exprs = if exprs.is_empty() { &placeholder } else { exprs };
+        let mut qualifiers = Vec::with_capacity(exprs.len());
+        let mut physical = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            let (qualifier, name) = expr.qualified_name();
+            qualifiers.push(qualifier);
+            physical.push((scope.physical(expr, &flow.schema)?, name));
+        }
+        let project = operators::Project::new(physical, &flow.rows())?;
+        let schema = qualified(qualifiers, &project.schema()).map_err(|e| scope.fail(e))?;
+        Ok(flow.then(project, schema))
+    }
+
+    pub(super) fn filter(&mut self, filter: &'a Filter, scope: Scope<'a>) -> Result<Flow> {
+        let flow = self.plan(&filter.input, scope)?;
+        let predicate = scope.physical(&filter.predicate, &flow.schema)?;
+        let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
+        Ok(flow.then(operators::Filter::new(predicate, rows), schema))
+    }
+
+    pub(super) fn unnest(&mut self, unnest: &'a Unnest, scope: Scope<'a>) -> Result<Flow> {
+        let flow = self.plan(&unnest.input, scope)?;
+        let mut lists: Vec<usize> = unnest.list_type_columns.iter().map(|(index, _)| *index).collect();
+        let is_deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth != 1);
+        let n_lists = lists.len();
+        lists.dedup();
+        if is_deep || lists.len() != n_lists {
+            return Err(scope.refuse("UNNEST of a list of lists", "unnest once in a subquery, and its result outside"));
+        }
+        let preserve_nulls = match unnest.options.null_handling {
+            NullHandling::Preserve => true,
+            NullHandling::Drop => false,
+            _ => return Err(scope.refuse("this handling of empty lists", "write UNNEST in the select list")),
+        };
+        let structs = unnest.struct_type_columns.clone();
+        let columns = operators::UnnestColumns { lists, structs, preserve_nulls };
+        let operator = operators::Unnest::new(columns, &flow.rows(), unnest.schema.inner().clone())?;
+        Ok(flow.then(operator, unnest.schema.as_ref().clone()))
+    }
+
+    pub(super) fn union(&mut self, union: &'a Union, scope: Scope<'a>) -> Result<Flow> {
+        let mut flows = Vec::with_capacity(union.inputs.len());
+        for input in &union.inputs {
+            let flow = self.plan(input, scope)?;
+            let flow = if union.schema.fields().is_empty() { self.project(flow, &[], scope)? } else { flow };
+            flows.push(self.seal(flow, scope));
+        }
+        let first = flows[0].schema.clone();
+        let fields = (0..first.fields().len()).map(|index| {
+            let of = |flow: &Flow| flow.schema.field(index).clone();
+            let name = if union.schema.fields().is_empty() { ROW } else { union.schema.field(index).name() };
+            let same = flows.iter().all(|flow| of(flow).metadata() == first.field(index).metadata());
+            let metadata = if same { first.field(index).metadata().clone() } else { Default::default() };
+            let nullable = flows.iter().any(|flow| of(flow).is_nullable());
+            Field::new(name, first.field(index).data_type().clone(), nullable).with_metadata(metadata)
+        });
+        let rows = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let qualifiers: Vec<_> = if union.schema.fields().is_empty() {
+            vec![None]
+        } else {
+            union.schema.iter().map(|(qualifier, _)| qualifier.cloned()).collect()
+        };
+        let schema = qualified(qualifiers, &rows).map_err(|e| scope.fail(e))?;
+        let changing = flows.iter().any(|flow| flow.changing);
+        let lateness = flows.iter().map(|flow| flow.lateness).reduce(kinder).unwrap_or_default();
+        let mut united = flow_like(Arc::new(schema.clone()), changing, lateness);
+        united.label = "union";
+        united.feeds = flows.into_iter().flat_map(|flow| flow.feeds).collect();
+        Ok(united.then(operators::Union::new(rows), schema))
+    }
+}

@@ -1,0 +1,156 @@
+//! Lowers an `INSERT`: matches the columns of the query with those of the table, checks that the sink can hold what
+//! comes, and connects it. Several inserts into one table lead to one node.
+
+use super::flow::Flow;
+use super::{Lowering, Scope};
+use crate::catalog::Relation;
+use crate::columns::match_columns;
+use crate::errors::at_ident;
+use crate::near::help_for_name;
+use crate::parser::normalized;
+use crate::position::WithPlace;
+use crate::share::Insert;
+use crate::table::Table;
+use crate::types::plain;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, cast};
+use headwater_core::{Changes, Error, Exchange, NodeBody, NodeId, Options, Result, SinkSpec, TableDefinition};
+use std::sync::Arc;
+
+/// The name of the connector that shows the result of a bare `SELECT`.
+pub(crate) const STDOUT: &str = "stdout";
+
+/// A sink that is in the graph.
+pub(super) struct SinkNode {
+    node: NodeId,
+    schema: SchemaRef,
+    key: Vec<usize>,
+    spec: Arc<dyn SinkSpec>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(super) fn write(&mut self, insert: &Insert, flow: Flow, scope: Scope<'a>) -> Result<()> {
+        if !self.sinks.contains_key(&insert.target) {
+            let node = self.sink(insert, scope)?;
+            self.sinks.insert(insert.target.clone(), node);
+        }
+        let SinkNode { node, schema, key, spec } = &self.sinks[&insert.target];
+        let (node, schema, key, spec) = (*node, schema.clone(), key.clone(), spec.clone());
+        if flow.changing {
+            check_changes(insert, &key, spec.as_ref())?;
+        }
+        let mut exprs = Vec::with_capacity(schema.fields().len());
+        let mut is_identity = flow.schema.fields().len() == schema.fields().len();
+        for (place, (field, index)) in schema.fields().iter().zip(match_columns(insert, &schema)?).enumerate() {
+            let expr = match index {
+                Some(index) => {
+                    let found = flow.schema.field(index);
+                    is_identity &= index == place && found.name() == field.name();
+                    let column = Expr::from(flow.schema.qualified_field(index));
+                    if found.data_type() == field.data_type() {
+                        column
+                    } else {
+                        is_identity = false;
+                        cast(column, field.data_type().clone())
+                    }
+                }
+                None => {
+                    is_identity = false;
+                    cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone())
+                }
+            };
+            exprs.push(expr.alias(field.name()));
+        }
+        let flow = if is_identity { flow } else { self.project(flow, &exprs, scope)? };
+        let exchange = match (spec.parallelism_max(), key.is_empty()) {
+            (0 | 1, _) => Exchange::Gather,
+            (_, false) => Exchange::Hash(key),
+            (_, true) => Exchange::Forward,
+        };
+        let flow = self.exchange(flow, exchange, scope);
+        self.wiring.connect(node, flow.feeds);
+        Ok(())
+    }
+
+    fn sink(&mut self, insert: &Insert, scope: Scope<'a>) -> Result<SinkNode> {
+        let (spec, schema, key) = match self.inputs.catalog.get(&insert.target) {
+            Some(Relation::Table(table)) => table_sink(table, insert)?,
+            Some(Relation::Memory { .. } | Relation::View { .. }) => {
+                return Err(Error::internal(format!("'{}' is no sink", insert.target)));
+            }
+            None if insert.target == STDOUT => self.stdout(insert, scope)?,
+            None => return Err(self.inputs.catalog.unknown(&insert.target).with_place(scope.place.start())),
+        };
+        let name = self.wiring.unique(&format!("sink_{}", insert.target));
+        let parallelism_max = spec.parallelism_max().max(1);
+        let node = self.wiring.graph.add(name, NodeBody::Sink(spec.clone()), parallelism_max);
+        Ok(SinkNode { node, schema, key, spec })
+    }
+
+    fn stdout(&self, insert: &Insert, scope: Scope<'_>) -> Result<(Arc<dyn SinkSpec>, SchemaRef, Vec<usize>)> {
+        let connector = self.inputs.registry.get(STDOUT).map_err(|e| e.with_place(scope.place.start()))?;
+        let schema = inferred(insert);
+        let definition = TableDefinition {
+            name: STDOUT.to_owned(),
+            schema: Some(schema.clone()),
+            primary_key: Vec::new(),
+            options: Options::default(),
+            base: self.inputs.base.to_owned(),
+        };
+        let spec = connector.sink(&definition).map_err(|e| e.with_place(scope.place.start()))?;
+        Ok((spec, schema, Vec::new()))
+    }
+}
+
+fn table_sink(table: &Table, insert: &Insert) -> Result<(Arc<dyn SinkSpec>, SchemaRef, Vec<usize>)> {
+    if table.is_source_only() {
+        let error = Error::invalid(format!("the table '{}' is a source and cannot be written", table.name));
+        let span = insert.place.find_words(&["INTO", &table.name]).unwrap_or_else(|| insert.place.start());
+        return Err(error.with_help("insert into a table that is a sink").with_place(span));
+    }
+    let schema = table.definition.schema.clone().unwrap_or_else(|| inferred(insert));
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut key = Vec::with_capacity(table.primary_key.len());
+    for ident in &table.primary_key {
+        let name = normalized(ident);
+        let index = schema.index_of(&name).map_err(|_| {
+            let error = Error::invalid(format!("there is no column '{name}' for the primary key"));
+            at_ident(error.with_help(help_for_name("columns", &name, &names)), ident)
+        })?;
+        key.push(index);
+    }
+    let definition =
+        TableDefinition { schema: Some(schema.clone()), primary_key: key.clone(), ..table.definition.clone() };
+    let spec = table.connector.sink(&definition).map_err(|e| table.placed(e))?;
+    table.check_options(&definition.options)?;
+    Ok((spec, schema, key))
+}
+
+/// Returns the columns of a query as a store is given them.
+fn inferred(insert: &Insert) -> SchemaRef {
+    let fields = insert
+        .plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), plain(field.data_type()), field.is_nullable()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn check_changes(insert: &Insert, key: &[usize], sink: &dyn SinkSpec) -> Result<()> {
+    let (message, help) = match sink.changes() {
+        Changes::Any => return Ok(()),
+        Changes::Upsert if !key.is_empty() => return Ok(()),
+        Changes::Upsert => (
+            format!("the rows of this query are corrected later, but '{}' has no key to find them by", insert.target),
+            "declare PRIMARY KEY (…) in the table",
+        ),
+        Changes::AppendOnly => (
+            format!("the rows of this query are corrected later, but '{}' can only be appended to", insert.target),
+            "group by tumble(interval '…') with SET emit = 'final', or write to a table with a PRIMARY KEY",
+        ),
+    };
+    let span = insert.place.find_words(&["INTO", &insert.target]).unwrap_or_else(|| insert.place.start());
+    Err(Error::invalid(message).with_help(help).with_place(span))
+}

@@ -1,0 +1,73 @@
+//! A query's syntax to DataFusion's logical plan, with everything refused that a stream cannot answer. It plans one
+//! statement at a time and keeps no state.
+
+use crate::catalog::Context;
+use crate::errors::from_datafusion;
+use crate::position::WithPlace;
+use crate::refuse::refuse_unsupported;
+use crate::settings::Settings;
+use crate::table::parser_options;
+use crate::windows::resolve_windows;
+use datafusion::common::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
+use headwater_core::{Error, Result};
+
+/// Plans a query.
+pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
+    refuse_unsupported(&query, context.place)?;
+    refuse_unrepeatable(context)?;
+    let query = crate::unnest::rewrite_lateral_unnest(query, context.place)?;
+    let fail = |error: DataFusionError| from_datafusion(error, context.place, &context.functions.all_names());
+    let planner = SqlToRel::new_with_options(context, parser_options());
+    let plan = planner.sql_statement_to_plan(Statement::Query(query)).map_err(fail)?;
+    resolve_windows(plan, settings, context.place).map_err(fail)
+}
+
+fn refuse_unrepeatable(context: &Context<'_>) -> Result<()> {
+    let words = ["current_date", "current_time", "current_timestamp"];
+    let calls =
+        context.functions.unrepeatable.iter().filter_map(|name| Some((name.as_str(), context.place.find_call(name)?)));
+    let bare = words.into_iter().filter_map(|name| Some((name, context.place.find_name(name)?)));
+    let Some((name, span)) = calls.chain(bare).next() else { return Ok(()) };
+    let error =
+        Error::invalid(format!("the function {name} has another value at each call, so no result could be corrected"));
+    Err(error.with_help("use a column of the row, such as its event time or its id").with_place(span))
+}
+
+/// Gives the columns of a view the names that are listed after its own.
+pub(crate) fn rename_columns(plan: LogicalPlan, columns: &[Ident], context: &Context<'_>) -> Result<LogicalPlan> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let n_columns = plan.schema().fields().len();
+    if n_columns != columns.len() {
+        let error = Error::invalid(format!("the view lists {} columns, its query has {n_columns}", columns.len()));
+        return Err(crate::errors::at_ident(
+            error.with_help("list as many names as the query has columns"),
+            &columns[0],
+        ));
+    }
+    let exprs =
+        plan.schema().columns().into_iter().zip(columns).map(|(column, ident)| {
+            datafusion::logical_expr::Expr::Column(column).alias(crate::parser::normalized(ident))
+        });
+    let exprs: Vec<_> = exprs.collect();
+    let projected = datafusion::logical_expr::LogicalPlanBuilder::from(plan).project(exprs).and_then(|b| b.build());
+    projected.map_err(|error| from_datafusion(error, context.place, &[]))
+}
+
+/// Checks that no two columns of a result have one name.
+pub(crate) fn check_unique_names(plan: &LogicalPlan, context: &Context<'_>) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for field in plan.schema().fields() {
+        if !seen.insert(field.name()) {
+            let error = Error::invalid(format!("two columns of the result are called '{}'", field.name()));
+            let help = "give one of them another name with AS";
+            let span = context.place.find_name(field.name()).unwrap_or_else(|| context.place.start());
+            return Err(error.with_help(help).with_place(span));
+        }
+    }
+    Ok(())
+}

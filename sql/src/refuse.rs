@@ -1,0 +1,156 @@
+//! What a query may not contain, found in its syntax before anything is planned, so that the message can name the
+//! clause, its place and the way out. It never changes the query. No state.
+
+use crate::position::{Place, WithPlace, span_of};
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, Query, Select, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+};
+use headwater_core::{Error, Result, Span};
+use std::ops::ControlFlow;
+
+/// Refuses clauses that a stream cannot answer yet.
+pub(crate) fn refuse_unsupported(query: &Query, place: &Place) -> Result<()> {
+    match query.visit(&mut Refusals { place }) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Refusals<'a> {
+    place: &'a Place,
+}
+
+impl Refusals<'_> {
+    fn refuse(&self, what: &str, help: &str, words: &[&str], near: Option<Span>) -> ControlFlow<Box<Error>> {
+        let by_words = match near {
+            Some(near) => self.place.find_words_before(words, near),
+            None => self.place.find_words(words),
+        };
+        let error = Error::invalid(format!("{what} is not supported")).with_help(help);
+        let span = by_words.or(near).unwrap_or_else(|| self.place.start());
+        ControlFlow::Break(Box::new(error.with_place(span)))
+    }
+
+    fn select(&self, select: &Select) -> ControlFlow<Box<Error>> {
+        if let Some(Distinct::On(_)) = &select.distinct {
+            let help = "use GROUP BY with first_value or max";
+            return self.refuse("DISTINCT ON", help, &["DISTINCT", "ON"], None);
+        }
+        if select.qualify.is_some() {
+            return self.refuse("QUALIFY", "filter in an outer query", &["QUALIFY"], None);
+        }
+        if select.top.is_some() {
+            return self.refuse("TOP", "a stream has no end to count to: leave it out", &["TOP"], None);
+        }
+        if select.into.is_some() {
+            return self.refuse("SELECT INTO", "write INSERT INTO table SELECT …", &["INTO"], None);
+        }
+        if !select.sort_by.is_empty() {
+            return self.refuse("SORT BY", "leave it out: rows are written as they come", &["SORT", "BY"], None);
+        }
+        if !select.lateral_views.is_empty() {
+            return self.refuse("LATERAL VIEW", "use UNNEST in the select list", &["LATERAL", "VIEW"], None);
+        }
+        if let GroupByExpr::All(_) = select.group_by {
+            return self.refuse("GROUP BY ALL", "list the columns", &["GROUP", "BY"], None);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn select_bodies<'a>(body: &'a SetExpr, found: &mut Vec<&'a Select>) {
+    match body {
+        SetExpr::Select(select) => found.push(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            select_bodies(left, found);
+            select_bodies(right, found);
+        }
+        _ => {}
+    }
+}
+
+fn set_operator(body: &SetExpr) -> Option<&SetOperator> {
+    let SetExpr::SetOperation { op, left, right, .. } = body else { return None };
+    match op {
+        SetOperator::Union => set_operator(left).or_else(|| set_operator(right)),
+        other => Some(other),
+    }
+}
+
+impl Visitor for Refusals<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        if query.with.as_ref().is_some_and(|with| with.recursive) {
+            let help = "write the steps out, or compute the closure before the data comes in";
+            return self.refuse("WITH RECURSIVE", help, &["WITH", "RECURSIVE"], None);
+        }
+        if let Some(order) = &query.order_by {
+            let help = "leave it out: rows are written as they come; order them where they are read";
+            let near = order.span();
+            let near = (near.start.line > 0).then(|| span_of(near));
+            return self.refuse("ORDER BY", help, &["ORDER", "BY"], near);
+        }
+        if query.limit_clause.is_some() {
+            let words: &[&str] = if self.place.find_words(&["LIMIT"]).is_some() { &["LIMIT"] } else { &["OFFSET"] };
+            return self.refuse(words[0], "a stream has no end to count to: leave it out", words, None);
+        }
+        if query.fetch.is_some() {
+            return self.refuse("FETCH", "a stream has no end to count to: leave it out", &["FETCH"], None);
+        }
+        if !query.locks.is_empty() {
+            return self.refuse("FOR UPDATE", "leave it out: nothing is locked", &["FOR"], None);
+        }
+        if let Some(operator) = set_operator(&query.body) {
+            let name = operator.to_string();
+            return self.refuse(&name, "use WHERE EXISTS or WHERE NOT EXISTS", &[&name], None);
+        }
+        let mut selects = Vec::new();
+        select_bodies(&query.body, &mut selects);
+        selects.into_iter().try_for_each(|select| self.select(select))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        match expr {
+            Expr::Function(function) if function.over.is_some() => {
+                let name = function.name.to_string();
+                let near = self.place.find_call(&name);
+                let help = "use GROUP BY, with tumble(…) for periods";
+                let at = self.place.find_name("OVER").or(near).unwrap_or_else(|| self.place.start());
+                let error = Error::invalid("OVER is not supported").with_help(help);
+                ControlFlow::Break(Box::new(error.with_place(at)))
+            }
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
+                let help = "write one query per set of columns and join them with UNION ALL";
+                let word = match expr {
+                    Expr::Cube(_) => "CUBE",
+                    Expr::Rollup(_) => "ROLLUP",
+                    _ => "GROUPING",
+                };
+                self.refuse(if word == "GROUPING" { "GROUPING SETS" } else { word }, help, &[word], None)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        match factor {
+            TableFactor::TableFunction { .. } | TableFactor::Function { .. } => {
+                let help = "read a declared table; for windows write GROUP BY tumble(interval '…')";
+                self.refuse("a function in FROM", help, &["FROM"], None)
+            }
+            TableFactor::Table { args: Some(_), name, .. } => {
+                let help = "read a declared table; for windows write GROUP BY tumble(interval '…')";
+                let near = self.place.find_call(&name.to_string());
+                self.refuse("a function in FROM", help, &["FROM"], near)
+            }
+            TableFactor::Table { sample: Some(_), .. } => {
+                self.refuse("TABLESAMPLE", "filter by a hash of a column", &["TABLESAMPLE"], None)
+            }
+            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
+                self.refuse("PIVOT", "use CASE in aggregate functions", &["PIVOT"], None)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}

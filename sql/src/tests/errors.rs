@@ -1,0 +1,396 @@
+//! Goldens of messages: each mistake has a place and a way out. `UPDATE_EXPECT=1` rewrites them.
+
+use super::explain;
+use expect_test::{Expect, expect};
+
+const TABLES: &str = "\
+CREATE TABLE bids (auction BIGINT, bidder TEXT, price BIGINT, ts TIMESTAMP, WATERMARK FOR ts)
+WITH (connector = 'files', path = 'bids.json');
+CREATE TABLE plain (name TEXT, at TIMESTAMP) WITH (connector = 'files', path = 'p.json');
+CREATE TABLE out (auction BIGINT, n BIGINT) WITH (connector = 'files', path = 'out.json');
+CREATE TABLE keyless (auction BIGINT, n BIGINT) WITH (connector = 'store');
+";
+
+fn check(sql: &str, expected: Expect) {
+    expected.assert_eq(&explain(&format!("{TABLES}{sql}")));
+}
+
+#[test]
+fn mistakes_of_spelling() {
+    check(
+        "SELECT\n  pric FROM bids;",
+        expect![[r#"
+        line 7, column 3: there is no column 'pric'
+        help: did you mean price?
+    "#]],
+    );
+    check(
+        "SELECT price FROM bid;",
+        expect![[r#"
+        line 6, column 19: there is no table or view 'bid'
+        help: did you mean bids?
+    "#]],
+    );
+    check(
+        "SELECT price FROM bids b JOIN nowhere n ON b.auction = n.auction;",
+        expect![[r#"
+        line 6, column 31: there is no table or view 'nowhere'
+        help: the tables and views are: bids, keyless, out, plain
+    "#]],
+    );
+    check(
+        "SELECT uper(bidder) FROM bids;",
+        expect![[r#"
+        line 6, column 8: there is no function 'uper'
+        help: did you mean upper?
+    "#]],
+    );
+    check(
+        "SELEC price FROM bids;",
+        expect![[r#"
+        line 6, column 1: expected an SQL statement, found SELEC
+    "#]],
+    );
+    check(
+        "SELECT price FRM bids;",
+        expect![[r#"
+        line 6, column 18: expected the end of the statement, found 'bids'
+        help: end each statement with ';'
+    "#]],
+    );
+    check(
+        "SELECT 'abc FROM bids;",
+        expect![[r#"
+        line 6, column 8: Unterminated string literal
+    "#]],
+    );
+    check(
+        "SELECT (price FROM bids;",
+        expect![[r#"
+        line 6, column 15: expected ), found FROM
+    "#]],
+    );
+    check(
+        "",
+        expect![[r#"
+        nothing is asked for
+        help: add INSERT INTO table SELECT …, or a SELECT at the end
+    "#]],
+    );
+}
+
+#[test]
+fn mistakes_in_tables() {
+    check(
+        "CREATE TABLE t (a INT) WITH (connector = 'fils', path = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 30: there is no connector 'fils'
+        help: use one of: files, inbox, stdout, store
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT) WITH (connector = 'files', pth = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 1: the option 'path' is missing
+        help: add path = '…' to WITH
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT) WITH (connector = 'files', path = 'x', pth = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 63: there is no option 'pth'
+        help: the options here are: allowed_lateness, contract, event_time_field, format, late, path, type, version
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT) WITH (path = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 14: the table 't' does not say which connector it uses
+        help: add connector = '…', one of: files, inbox, stdout, store
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a GEOMETRY) WITH (connector = 'files'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 19: the type GEOMETRY is not supported
+        help: use BOOLEAN, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, DATE, TIMESTAMP, a type with [], or STRUCT<name type, …>
+    "#]],
+    );
+    check(
+        "CREATE TABLE bids (a INT) WITH (connector = 'files');",
+        expect![[r#"
+        line 6, column 14: 'bids' is declared already, in line 1
+        help: give it another name
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT, WATERMARK FOR b) WITH (connector = 'files', path = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 38: there is no column 'b' for the event time
+        help: did you mean a?
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT, WATERMARK FOR a) WITH (connector = 'files', path = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 38: the event time 'a' is Int32, not a TIMESTAMP
+        help: declare it as a TIMESTAMP
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT PRIMARY KEY) WITH (connector = 'files', path = 'x'); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 17: 't' has a PRIMARY KEY, but nothing says which row is newer
+        help: add version = 'column' to WITH, declare WATERMARK FOR a column, or remove PRIMARY KEY
+    "#]],
+    );
+    check(
+        "CREATE TABLE t WITH (connector = 'inbox', path = 'x', contract = 'buddy.feedback.submited'); SELECT 1;",
+        expect![[r#"
+        line 6, column 55: there is no contract 'buddy.feedback.submited'
+        help: did you mean 'buddy.feedback.submitted'? 'headwater contracts list' shows all of them
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT b INT);",
+        expect![[r#"
+        line 6, column 23: expected ',' or ')' after a column, found 'b'
+        help: a column is a name, a type, and possibly NOT NULL or PRIMARY KEY
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT); SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 39: nothing is inserted into the table 't'
+        help: add INSERT INTO t SELECT …, or say WITH (connector = '…') in its declaration
+    "#]],
+    );
+    check(
+        "CREATE TABLE t (a INT); INSERT INTO t SELECT a FROM t; SELECT a FROM t;",
+        expect![[r#"
+        line 6, column 1: the table 't' is filled from itself
+        help: insert into another table
+    "#]],
+    );
+}
+
+#[test]
+fn what_a_stream_cannot_answer() {
+    check(
+        "SELECT price FROM bids\nORDER BY price;",
+        expect![[r#"
+        line 7, column 1: ORDER BY is not supported
+        help: leave it out: rows are written as they come; order them where they are read
+    "#]],
+    );
+    check(
+        "SELECT price FROM bids LIMIT 5;",
+        expect![[r#"
+        line 6, column 24: LIMIT is not supported
+        help: a stream has no end to count to: leave it out
+    "#]],
+    );
+    check(
+        "SELECT row_number() OVER (PARTITION BY auction ORDER BY ts) FROM bids;",
+        expect![[r#"
+        line 6, column 21: OVER is not supported
+        help: use GROUP BY, with tumble(…) for periods
+    "#]],
+    );
+    check(
+        "SELECT auction FROM bids EXCEPT SELECT auction FROM bids;",
+        expect![[r#"
+        line 6, column 26: EXCEPT is not supported
+        help: use WHERE EXISTS or WHERE NOT EXISTS
+    "#]],
+    );
+    check(
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r;",
+        expect![[r#"
+        line 6, column 1: WITH RECURSIVE is not supported
+        help: write the steps out, or compute the closure before the data comes in
+    "#]],
+    );
+    check(
+        "SELECT DISTINCT ON (auction) auction, price FROM bids;",
+        expect![[r#"
+        line 6, column 8: DISTINCT ON is not supported
+        help: use GROUP BY with first_value or max
+    "#]],
+    );
+    check(
+        "SELECT now() AS t, price FROM bids;",
+        expect![[r#"
+        line 6, column 8: the function now has another value at each call, so no result could be corrected
+        help: use a column of the row, such as its event time or its id
+    "#]],
+    );
+    check(
+        "SELECT auction, count(*) FROM bids GROUP BY ROLLUP (auction);",
+        expect![[r#"
+        line 6, column 45: ROLLUP is not supported
+        help: write one query per set of columns and join them with UNION ALL
+    "#]],
+    );
+    check(
+        "SELECT * FROM tumble(bids, ts, interval '1 hour');",
+        expect![[r#"
+        line 6, column 10: a function in FROM is not supported
+        help: read a declared table; for windows write GROUP BY tumble(interval '…')
+    "#]],
+    );
+    check(
+        "UPDATE bids SET price = 1;",
+        expect![[r#"
+        line 6, column 1: the statement UPDATE is not supported
+        help: a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT and SET
+    "#]],
+    );
+    check(
+        "SELECT name, tumble(interval '1 hour') AS w FROM plain GROUP BY 1, 2;",
+        expect![[r#"
+        line 6, column 14: tumble(interval) needs an event-time column, and its input has none
+        help: write tumble(ts, interval '…'), or declare WATERMARK FOR ts in the table and select ts in every view
+    "#]],
+    );
+    check(
+        "SELECT name, tumble('x', 2) AS w FROM plain;",
+        expect![[r#"
+        line 6, column 14: tumble takes a time and an interval, not Utf8
+        help: write tumble(interval '1 month') or tumble(ts, interval '1 month', 'Europe/Oslo')
+    "#]],
+    );
+}
+
+#[test]
+fn mistakes_in_queries() {
+    check(
+        "SELECT auction, price FROM bids GROUP BY auction;",
+        expect![[r#"
+        line 6, column 17: Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column "bids.price" must appear in the GROUP BY clause or must be part of an aggregate function, currently only "bids.auction" appears in the SELECT clause satisfies this requirement
+        help: Either add 'bids.price' to GROUP BY clause, or use an aggregate function like ANY_VALUE(bids.price)
+    "#]],
+    );
+    check(
+        "SELECT auction + bidder FROM bids WHERE price + ts > 1;",
+        expect![[r#"
+        line 6, column 8: Cannot coerce arithmetic expression Int64 + Utf8 to valid types
+    "#]],
+    );
+    check(
+        "SELECT price AS x, auction AS x FROM bids;",
+        expect![[r#"
+        line 6, column 1: Projections require unique expression names but the expression "bids.price AS x" at position 0 and "bids.auction AS x" at position 1 have the same name. Consider aliasing ("AS") one of them
+    "#]],
+    );
+    check(
+        "SELECT ts FROM bids a JOIN bids b ON a.auction = b.auction;",
+        expect![[r#"
+        line 6, column 8: the column 'ts' is in several inputs
+        help: write it with the name of its table, as in t.column
+    "#]],
+    );
+    check(
+        "SELECT sum(bidder) FROM bids;",
+        expect![[r#"
+        line 6, column 8: Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' requires Decimal, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires UInt64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Int64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Float64, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Duration, but received String (DataType: Utf8).,Error during planning: Function 'sum' requires Interval, but received String (DataType: Utf8)
+        help: check the number and types of the arguments, or CAST them
+    "#]],
+    );
+    check(
+        "SET emmit = 'final';",
+        expect![[r#"
+        line 6, column 5: there is no setting 'emmit'
+        help: did you mean emit?
+    "#]],
+    );
+    check(
+        "SET emit = 'sometimes';",
+        expect![[r#"
+        line 6, column 12: emit = 'sometimes' is not understood
+        help: use 'final' or 'changes'
+    "#]],
+    );
+    check(
+        "SET time_zone = 'Europe/Osla';",
+        expect![[r#"
+        line 6, column 17: there is no time zone 'Europe/Osla'
+        help: use a name such as 'Europe/Oslo' or 'UTC'
+    "#]],
+    );
+    check(
+        "SET emit = 'final'; SELECT auction, count(*) AS n FROM bids GROUP BY auction;",
+        expect![[r#"
+        line 6, column 61: a GROUP BY without a window has no final result
+        help: group by tumble(interval '…') over event time, or write SET emit = 'changes'; before it
+    "#]],
+    );
+}
+
+#[test]
+fn mistakes_in_inserts() {
+    check(
+        "INSERT INTO ot SELECT auction, price FROM bids;",
+        expect![[r#"
+        line 6, column 13: there is no table or view 'ot'
+        help: did you mean out?
+    "#]],
+    );
+    check(
+        "INSERT INTO out SELECT auction FROM bids;",
+        expect![[r#"
+        line 6, column 8: the query has 1 columns, the table 'out' has 2
+        help: the table wants: auction, n; the query gives: auction
+    "#]],
+    );
+    check(
+        "INSERT INTO out SELECT price AS n, auction FROM bids;",
+        expect![[r#"
+        line 6, column 8: the columns of the query are those of 'out' in another order
+        help: columns are matched by position: write INSERT INTO out (n, auction) SELECT …
+    "#]],
+    );
+    check(
+        "INSERT INTO out (auction, m) SELECT auction, price FROM bids;",
+        expect![[r#"
+        line 6, column 27: the table 'out' has no column 'm'
+        help: did you mean n?
+    "#]],
+    );
+    check(
+        "INSERT INTO out SELECT ts, price FROM bids;",
+        expect![[r#"
+        source_bids
+            source bids.json [price, ts]
+            event time ts, watermark ts
+          → out_rows [forward, append-only]
+        out_rows
+            project [ts, price]
+            project [CAST(ts AS Int64) AS auction, price AS n]
+          → sink_out [gather, append-only]
+        sink_out
+            sink out (auction Int64, n Int64) key []
+    "#]],
+    );
+    check(
+        "INSERT INTO out SELECT auction, count(*) FROM bids GROUP BY auction;",
+        expect![[r#"
+        line 6, column 8: the rows of this query are corrected later, but 'out' can only be appended to
+        help: group by tumble(interval '…') with SET emit = 'final', or write to a table with a PRIMARY KEY
+    "#]],
+    );
+    check(
+        "INSERT INTO keyless SELECT auction, count(*) FROM bids GROUP BY auction;",
+        expect![[r#"
+        line 6, column 8: the rows of this query are corrected later, but 'keyless' has no key to find them by
+        help: declare PRIMARY KEY (…) in the table
+    "#]],
+    );
+    check(
+        "CREATE VIEW v AS SELECT price FROM bids; INSERT INTO v SELECT price FROM bids;",
+        expect![[r#"
+        line 6, column 54: 'v' is a view and cannot be written
+        help: insert into a table
+    "#]],
+    );
+}
