@@ -38,6 +38,17 @@ pub trait Connector: Send + Sync {
     /// Returns the name, as in `connector = '…'`.
     fn name(&self) -> &'static str;
 
+    /// Whether it can be read. A system that is read by one package and written by another says so here, and the
+    /// registry joins the two under one name.
+    fn reads(&self) -> bool {
+        true
+    }
+
+    /// Whether it can be written; see [`Connector::reads`].
+    fn writes(&self) -> bool {
+        true
+    }
+
     /// Makes a source of a table.
     ///
     /// # Errors
@@ -60,9 +71,16 @@ pub trait Connector: Send + Sync {
 pub struct Registry(BTreeMap<&'static str, Arc<dyn Connector>>);
 
 impl Registry {
-    /// Adds a connector; one of the same name is replaced.
+    /// Adds a connector. One of the same name keeps the direction that the new one does not have, and is replaced
+    /// otherwise.
     pub fn add(&mut self, connector: Arc<dyn Connector>) {
-        self.0.insert(connector.name(), connector);
+        let name = connector.name();
+        let joined: Arc<dyn Connector> = match self.0.remove(name) {
+            Some(old) if !connector.reads() && old.reads() => Arc::new(Joined { reader: old, writer: connector }),
+            Some(old) if !connector.writes() && old.writes() => Arc::new(Joined { reader: connector, writer: old }),
+            _ => connector,
+        };
+        self.0.insert(name, joined);
     }
 
     /// Returns a connector.
@@ -80,5 +98,96 @@ impl Registry {
     /// Returns all connectors in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Connector>> {
         self.0.values()
+    }
+}
+
+/// One system out of its two halves.
+struct Joined {
+    reader: Arc<dyn Connector>,
+    writer: Arc<dyn Connector>,
+}
+
+impl Connector for Joined {
+    fn name(&self) -> &'static str {
+        self.reader.name()
+    }
+
+    fn reads(&self) -> bool {
+        self.reader.reads()
+    }
+
+    fn writes(&self) -> bool {
+        self.writer.writes()
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
+        self.reader.source(table)
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
+        self.writer.sink(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connector that answers with an error naming itself.
+    struct Half(&'static str, bool, bool);
+
+    impl Connector for Half {
+        fn name(&self) -> &'static str {
+            "files"
+        }
+
+        fn reads(&self) -> bool {
+            self.1
+        }
+
+        fn writes(&self) -> bool {
+            self.2
+        }
+
+        fn source(&self, _: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
+            Err(Error::invalid(self.0))
+        }
+
+        fn sink(&self, _: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
+            Err(Error::invalid(self.0))
+        }
+    }
+
+    fn answers(halves: Vec<Half>) -> (String, String) {
+        let mut registry = Registry::default();
+        halves.into_iter().for_each(|half| registry.add(Arc::new(half)));
+        let table = TableDefinition {
+            name: "t".into(),
+            schema: None,
+            primary_key: Vec::new(),
+            options: Options::default(),
+            base: PathBuf::new(),
+        };
+        let connector = registry.get("files").expect("was added");
+        let read = connector.source(&table).map(|_| ()).expect_err("the half answers with an error");
+        let written = connector.sink(&table).map(|_| ()).expect_err("the half answers with an error");
+        (read.message().to_owned(), written.message().to_owned())
+    }
+
+    #[test]
+    fn a_reader_and_a_writer_of_one_name_are_joined_in_any_order() {
+        let expected = ("r".to_owned(), "w".to_owned());
+        assert_eq!(answers(vec![Half("r", true, false), Half("w", false, true)]), expected);
+        assert_eq!(answers(vec![Half("w", false, true), Half("r", true, false)]), expected);
+    }
+
+    #[test]
+    fn a_newer_one_replaces_what_it_can_do_itself() {
+        let (r, w) = ("r".to_owned(), "w".to_owned());
+        assert_eq!(
+            answers(vec![Half("r", true, false), Half("w", false, true), Half("r2", true, false)]),
+            ("r2".to_owned(), w)
+        );
+        assert_eq!(answers(vec![Half("w", false, true), Half("r", true, true)]), (r.clone(), r));
     }
 }

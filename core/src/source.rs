@@ -45,6 +45,12 @@ pub trait Source: Send {
     /// `Unavailable` when asking again may help; anything else ends the pipeline.
     async fn poll(&mut self, rows_max: usize) -> Result<Polled>;
 
+    /// Whether input that has not been read yet may be older than all that has: files that wait for their turn. The
+    /// engine keeps the watermark where it is meanwhile, and calls nobody idle.
+    fn holds_watermark(&self) -> bool {
+        false
+    }
+
     /// Returns where to resume so that every row returned so far is excluded, and no other.
     fn position(&self) -> Position;
 
