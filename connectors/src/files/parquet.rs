@@ -1,0 +1,147 @@
+//! Reads one Parquet file: only the columns and pages that are needed, cast to the declared types. A value that does
+//! not fit the declared type is a dead letter; bytes that are no Parquet end the pipeline with the file's name.
+//! State: the reader and the rest of its newest batch; a place is a number of rows.
+
+use super::listing::File;
+use super::source::{FileReader, Piece};
+use crate::formats::payload;
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::json::LineDelimitedWriter;
+use headwater_core::{DeadLetter, Error, Reason, Result};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use std::sync::Arc;
+
+/// How many rows are unpacked at once.
+const UNPACKED_ROWS: usize = 8192;
+
+/// The reader of one file.
+pub(super) struct ParquetReader {
+    file: File,
+    wanted: SchemaRef,
+    table: String,
+    n_rows: usize,
+    opened: Option<(ParquetRecordBatchReader, RecordBatch)>,
+}
+
+fn corrupt(file: &File, error: impl std::fmt::Display) -> Error {
+    Error::data(format!("'{}' is not a sound Parquet file: {error}", file.path.display()))
+}
+
+fn builder(file: &File) -> Result<ParquetRecordBatchReaderBuilder<std::fs::File>> {
+    let opened = std::fs::File::open(&file.path)
+        .map_err(|error| Error::io(format!("cannot read '{}'", file.path.display()), error))?;
+    ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| corrupt(file, error))
+}
+
+/// Returns the columns of a file.
+pub(super) fn schema_of(file: &File) -> Result<SchemaRef> {
+    let schema = builder(file)?.schema().clone();
+    Ok(Arc::new(arrow::datatypes::Schema::new(schema.fields().clone())))
+}
+
+impl ParquetReader {
+    /// Makes a reader that skips `n_rows` rows.
+    pub(super) fn new(file: File, wanted: SchemaRef, n_rows: usize, table: &str) -> Self {
+        Self { file, wanted, table: table.to_owned(), n_rows, opened: None }
+    }
+
+    fn open(&self) -> Result<(ParquetRecordBatchReader, RecordBatch)> {
+        let builder = builder(&self.file)?;
+        let n_rows = builder.metadata().file_metadata().num_rows();
+        if usize::try_from(n_rows).unwrap_or(usize::MAX) < self.n_rows {
+            let message = format!("'{}' cannot be continued at row {}: it has {n_rows}", self.file.name, self.n_rows);
+            return Err(Error::data(message));
+        }
+        let present = builder.schema().clone();
+        for field in self.wanted.fields() {
+            if !field.is_nullable() && present.index_of(field.name()).is_err() {
+                let names: Vec<&str> = present.fields().iter().map(|field| field.name().as_str()).collect();
+                return Err(Error::data(format!("'{}' has no column '{}'", self.file.name, field.name()))
+                    .with_help(format!("it has: {}", names.join(", "))));
+            }
+        }
+        let roots = self.wanted.fields().iter().filter_map(|field| present.index_of(field.name()).ok());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let reader = builder.with_projection(mask).with_batch_size(UNPACKED_ROWS).with_offset(self.n_rows).build();
+        let reader = reader.map_err(|error| corrupt(&self.file, error))?;
+        Ok((reader, RecordBatch::new_empty(self.wanted.clone())))
+    }
+
+    fn cast(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let checked = CastOptions { safe: false, ..CastOptions::default() };
+        let columns = self.wanted.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+            Some(column) => cast_with_options(column, field.data_type(), &checked),
+            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
+        });
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
+        RecordBatch::try_new(self.wanted.clone(), columns)
+    }
+
+    /// Casts what can be cast; what cannot becomes one dead letter a row.
+    fn salvage(
+        &self,
+        rows: &RecordBatch,
+        first: usize,
+        good: &mut Vec<RecordBatch>,
+        bad: &mut Vec<DeadLetter>,
+    ) -> Result<()> {
+        match self.cast(rows) {
+            Ok(cast) => good.push(cast),
+            Err(error) if rows.num_rows() == 1 => bad.push(DeadLetter {
+                reason: Reason::MalformedField,
+                message: format!("row {first}: {error}"),
+                path: String::new(),
+                source: self.table.clone(),
+                position: format!("{}:{first}", self.file.name),
+                payload: text(rows)?,
+            }),
+            Err(_) => {
+                let half = rows.num_rows() / 2;
+                self.salvage(&rows.slice(0, half), first, good, bad)?;
+                self.salvage(&rows.slice(half, rows.num_rows() - half), first + half, good, bad)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(rows: &RecordBatch) -> Result<String> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write(rows)?;
+    writer.finish()?;
+    let json = writer.into_inner();
+    let json = json.trim_ascii_end();
+    Ok(payload(json, json.len() as u64))
+}
+
+impl FileReader for ParquetReader {
+    fn read(&mut self, rows_max: usize) -> Result<Piece> {
+        let (mut reader, mut rest) = match self.opened.take() {
+            Some(opened) => opened,
+            None => self.open()?,
+        };
+        if rest.num_rows() == 0 {
+            rest = match reader.next() {
+                None => return Ok(Piece::End),
+                Some(rows) => rows.map_err(|error| corrupt(&self.file, error))?,
+            };
+        }
+        let n_taken = rest.num_rows().min(rows_max);
+        let taken = rest.slice(0, n_taken);
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        if n_taken > 0 {
+            self.salvage(&taken, self.n_rows, &mut good, &mut bad)?;
+        }
+        self.n_rows += n_taken;
+        self.opened = Some((reader, rest.slice(n_taken, rest.num_rows() - n_taken)));
+        Ok(Piece::Rows { rows: arrow::compute::concat_batches(&self.wanted, &good)?, bad })
+    }
+
+    fn place(&self) -> String {
+        self.n_rows.to_string()
+    }
+}

@@ -1,0 +1,129 @@
+//! JSON lines: one object a line. Fields that no column names are left out; columns that no field names are null.
+//!
+//! A field that is not read is not checked: with a projection, a record is bad only when a column that is used is.
+
+use super::{Decode, Fault, Item};
+use arrow::array::RecordBatch;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+use arrow::json::reader::Decoder;
+use headwater_core::{Options, Reason, Result};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// How timestamps are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimestampFormat {
+    /// As text, such as `2026-01-31T23:00:00Z`; without a zone it is UTC.
+    Rfc3339,
+    /// As a number of milliseconds since 1970, UTC.
+    UnixMillis,
+}
+
+impl TimestampFormat {
+    /// Reads the option `json.timestamp_format`.
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        Ok(match options.one_of("json.timestamp_format", "rfc3339", &["rfc3339", "unix_millis"])? {
+            "unix_millis" => Self::UnixMillis,
+            _ => Self::Rfc3339,
+        })
+    }
+}
+
+/// Decodes JSON lines.
+pub(crate) struct JsonDecoder {
+    schema: SchemaRef,
+    /// What is decoded before timestamps are brought to the unit of the columns.
+    wire: SchemaRef,
+    decoder: Option<(usize, Decoder)>,
+}
+
+impl JsonDecoder {
+    /// Makes a decoder for these columns.
+    pub(crate) fn new(schema: SchemaRef, timestamps: TimestampFormat) -> Self {
+        let wire = match timestamps {
+            TimestampFormat::Rfc3339 => schema.clone(),
+            TimestampFormat::UnixMillis => Arc::new(Schema::new(in_millis(schema.fields()))),
+        };
+        Self { schema, wire, decoder: None }
+    }
+
+    fn rows(&mut self, records: &[Item<'_>]) -> Result<RecordBatch, ArrowError> {
+        let (capacity, mut decoder) = match self.decoder.take() {
+            Some(kept) if kept.0 >= records.len() => kept,
+            _ => {
+                let builder = ReaderBuilder::new(self.wire.clone()).with_batch_size(records.len());
+                (records.len(), builder.build_decoder()?)
+            }
+        };
+        for (index, record) in records.iter().enumerate() {
+            let n_read = decoder.decode(record.bytes)?;
+            if n_read < record.bytes.len() || decoder.len() != index + 1 || decoder.has_partial_record() {
+                return Err(ArrowError::JsonError("the line is not exactly one JSON object".to_owned()));
+            }
+        }
+        let rows = decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there is no object".to_owned()))?;
+        self.decoder = Some((capacity, decoder));
+        Ok(rows)
+    }
+}
+
+impl Decode for JsonDecoder {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn decode(&mut self, _: &str, records: &[Item<'_>]) -> Result<RecordBatch, ArrowError> {
+        let rows = self.rows(records)?;
+        if Arc::ptr_eq(&self.schema, &self.wire) {
+            return Ok(rows);
+        }
+        let checked = CastOptions { safe: false, ..CastOptions::default() };
+        let columns = rows.columns().iter().zip(self.schema.fields());
+        let columns = columns.map(|(column, field)| cast_with_options(column, field.data_type(), &checked));
+        RecordBatch::try_new(self.schema.clone(), columns.collect::<Result<_, _>>()?)
+    }
+
+    fn fault(&mut self, record: &[u8], error: &ArrowError) -> Fault {
+        let undecodable = |message: String| Fault { reason: Reason::Undecodable, path: String::new(), message };
+        let object = match serde_json::from_slice::<Value>(record) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return undecodable("the line is JSON, but not an object".to_owned()),
+            Err(wrong) => return undecodable(format!("the line is not a JSON object: {wrong}")),
+        };
+        let required = self.schema.fields().iter().filter(|field| !field.is_nullable());
+        for field in required {
+            if object.get(field.name()).is_none_or(Value::is_null) {
+                let message = format!("the field '{}' is missing", field.name());
+                return Fault { reason: Reason::MissingField, path: field.name().clone(), message };
+            }
+        }
+        let item = [Item { bytes: record, place: super::records::Place::START }];
+        for field in self.schema.fields() {
+            let alone = Arc::new(Schema::new(vec![field.clone()]));
+            let timestamps =
+                if self.wire == self.schema { TimestampFormat::Rfc3339 } else { TimestampFormat::UnixMillis };
+            if let Err(wrong) = JsonDecoder::new(alone, timestamps).decode("", &item) {
+                let message = format!("the field '{}' is not a {}: {wrong}", field.name(), field.data_type());
+                return Fault { reason: Reason::MalformedField, path: field.name().clone(), message };
+            }
+        }
+        undecodable(error.to_string())
+    }
+}
+
+fn in_millis(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field_in_millis(field)).collect()
+}
+
+fn field_in_millis(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Struct(fields) => DataType::Struct(in_millis(fields)),
+        DataType::List(item) => DataType::List(field_in_millis(item)),
+        other => other.clone(),
+    };
+    Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+}
