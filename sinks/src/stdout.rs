@@ -1,0 +1,150 @@
+//! The sink `stdout`: prints each epoch's net change when it is committed, as JSON lines (`format = 'json'`, the
+//! default for insertions), as Debezium JSON (`debezium_json`, always used once there is a change) or as CSV.
+//!
+//! Guarantee: nothing of an uncommitted epoch is printed, and an epoch is printed once in one run; what was printed
+//! cannot be taken back, so a restart repeats an epoch that was not recorded as committed. State: the lines of the
+//! running epoch and of those that are prepared, which is as large as one epoch.
+
+use crate::rows::TextFormat;
+use async_trait::async_trait;
+use headwater_core::{
+    Batch, Changes, Connector, Epoch, Error, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
+    consolidate,
+};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+/// The connector.
+#[derive(Debug)]
+pub(crate) struct Stdout;
+
+impl Connector for Stdout {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+
+    fn reads(&self) -> bool {
+        false
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
+        let name = table.options.one_of("format", "json", &["json", "debezium_json", "csv"])?;
+        Ok(Arc::new(Spec { format: TextFormat::parse(name, &table.options)? }))
+    }
+}
+
+#[derive(Debug)]
+struct Spec {
+    format: TextFormat,
+}
+
+#[async_trait]
+impl SinkSpec for Spec {
+    fn describe(&self) -> String {
+        "stdout".to_owned()
+    }
+
+    fn changes(&self) -> Changes {
+        if matches!(self.format, TextFormat::Csv { .. }) { Changes::AppendOnly } else { Changes::Any }
+    }
+
+    async fn open(&self, _: &TaskContext) -> Result<Box<dyn Sink>> {
+        let printer = Printer { format: self.format, ..Printer::new(Box::new(io::stdout())) };
+        Ok(Box::new(Printing(Arc::new(Mutex::new(printer)))))
+    }
+}
+
+struct Printing(Arc<Mutex<Printer>>);
+
+struct Printer {
+    format: TextFormat,
+    out: Box<dyn Write + Send>,
+    running: Vec<Batch>,
+    prepared: BTreeMap<Epoch, Vec<u8>>,
+    is_first: bool,
+}
+
+impl Printer {
+    fn new(out: Box<dyn Write + Send>) -> Self {
+        Self { format: TextFormat::Json, out, running: Vec::new(), prepared: BTreeMap::new(), is_first: true }
+    }
+
+    fn prepare(&mut self, epoch: Epoch) -> Result<()> {
+        let batches = std::mem::take(&mut self.running);
+        let mut text = Vec::new();
+        if let Some(first) = batches.first() {
+            let mut net = Batch::concat(&first.schema(), &batches)?;
+            let mut format = self.format;
+            if net.diffs.is_some() {
+                net = consolidate(&net)?;
+                format = TextFormat::DebeziumJson;
+            }
+            format.write(&net, self.is_first, &mut text)?;
+            self.is_first = false;
+        }
+        self.prepared.insert(epoch, text);
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<()> {
+        let text = self.prepared.remove(&epoch).unwrap_or_default();
+        let written = self.out.write_all(&text).and_then(|()| self.out.flush());
+        written.map_err(|error| Error::invalid(format!("cannot print: {error}")).with_cause(error))
+    }
+}
+
+#[async_trait]
+impl Sink for Printing {
+    async fn write(&mut self, batch: Batch) -> Result<()> {
+        crate::blocking(&self.0, |printer| {
+            printer.running.push(batch);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn prepare(&mut self, epoch: Epoch) -> Result<Prepared> {
+        crate::blocking(&self.0, move |printer| printer.prepare(epoch)).await?;
+        Ok(Prepared::default())
+    }
+
+    async fn commit(&mut self, epoch: Epoch, _: &Prepared) -> Result<()> {
+        crate::blocking(&self.0, move |printer| printer.commit(epoch)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::tests::{batch, text};
+
+    /// Keeps what is printed.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_epoch_is_printed_once_as_its_net_change() {
+        let paper = Paper::default();
+        let mut printer = Printer::new(Box::new(paper.clone()));
+        printer.running = vec![batch(&[(1, Some("a"), 1)]), batch(&[(1, Some("a"), -1), (1, Some("b"), 1)])];
+        printer.prepare(Epoch(1)).expect("prepares");
+        assert_eq!(text(&paper.0.lock().unwrap()), "");
+        printer.commit(Epoch(1)).expect("commits");
+        printer.commit(Epoch(1)).expect("commits again");
+        assert_eq!(
+            text(&paper.0.lock().unwrap()),
+            "{\"before\":null,\"after\":{\"id\":1,\"name\":\"b\"},\"op\":\"c\"}\n"
+        );
+    }
+}
