@@ -97,6 +97,7 @@ fn schemas() -> Value {
     let text = json!({"type": "string"});
     let count = json!({"type": "integer", "minimum": 0});
     let object = json!({"type": "object"});
+    let counts = json!({"type": "object", "additionalProperties": count});
     json!({
         "Problem": {
             "type": "object",
@@ -123,9 +124,12 @@ fn schemas() -> Value {
         },
         "ImportSummary": {
             "type": "object",
-            "required": ["rows", "accepted", "rejected", "skipped", "events", "file_hash", "already_imported", "error_csv"],
+            "required": ["rows", "accepted", "rejected", "skipped", "partial", "events", "codes", "notes",
+                "ignored_columns", "file_hash", "already_imported", "error_csv"],
             "properties": {
-                "rows": count, "accepted": count, "rejected": count, "skipped": count, "events": count,
+                "rows": count, "accepted": count, "rejected": count, "skipped": count, "partial": count,
+                "events": count, "codes": counts, "notes": counts,
+                "ignored_columns": {"type": "array", "items": text},
                 "file_hash": text, "already_imported": {"type": "boolean"},
                 "error_csv": {"type": "string", "description": "The rejected rows with their reasons, as CSV."},
             },

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_core::{Counter, Epoch, Result};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A durable, append-only log of lines by topic.
 #[async_trait]
@@ -66,13 +67,21 @@ pub struct ImportSummary {
     pub accepted: u64,
     /// Rows that became dead letters.
     pub rejected: u64,
-    /// Rows that had been imported before.
+    /// Rows without any text.
     pub skipped: u64,
+    /// Of the accepted rows, those of which a part was refused.
+    pub partial: u64,
     /// Events appended to the log.
     pub events: u64,
+    /// Refused rows and parts by reason code.
+    pub codes: BTreeMap<String, u64>,
+    /// What the sender should know, and of how many rows it is true.
+    pub notes: BTreeMap<String, u64>,
+    /// Columns that were not taken over.
+    pub ignored_columns: Vec<String>,
     /// SHA-256 of the file, in hex.
     pub file_hash: String,
-    /// Whether the same file had been imported before, so that nothing was done.
+    /// Whether the same file had been imported before, so that nothing was done; the numbers are of that time.
     pub already_imported: bool,
     /// The rejected rows with their reasons, as CSV; empty when there are none.
     pub error_csv: String,

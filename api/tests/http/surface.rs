@@ -51,7 +51,7 @@ fn filled(path: &str) -> String {
 #[tokio::test]
 async fn every_route_is_documented_and_every_documented_route_answers() {
     let world = World::new();
-    let operations = documented(&world).await;
+    let (operations, api) = (documented(&world).await, world.get("/openapi.json").await);
     let listed: Vec<(&str, &str)> =
         operations.iter().map(|(method, path, _)| (method.as_str(), path.as_str())).collect();
     assert_eq!(listed, ROUTES);
@@ -66,13 +66,20 @@ async fn every_route_is_documented_and_every_documented_route_answers() {
         let status = answer.status.as_u16().to_string();
         assert!(operation["responses"].get(&status).is_some(), "{method} {path} answers {status}, not documented");
         assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        // A JSON success has what its schema requires.
+        let schema = &operation["responses"][&status]["content"]["application/json"]["schema"]["$ref"];
+        if let Some(name) = schema.as_str().and_then(|reference| reference.rsplit('/').next()) {
+            let required = api.json()["components"]["schemas"][name]["required"].clone();
+            for field in required.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                assert!(answer.json().get(field).is_some(), "{path} answers without '{field}'");
+            }
+        }
         // Every parameter in the path is described, and every reference resolves.
         for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
             let parameters = operation["parameters"].as_array().expect("parameters");
             assert!(parameters.iter().any(|parameter| parameter["name"] == name), "{path}: {name}");
         }
     }
-    let api = world.get("/openapi.json").await;
     for name in api.text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(api.json()["components"]["schemas"].get(name).is_some(), "{name}");
     }
