@@ -1,0 +1,281 @@
+//! The task above all others: opens sources and sinks, starts the loops, drives the epochs, and watches for failures.
+//!
+//! Invariants. The first error wins: when a task fails or panics, all others are ended, and that their neighbours
+//! were gone is reported by nobody. It returns only when every task has ended. It never touches a row.
+
+use crate::epochs::{Due, Epochs, Step};
+use crate::handle::{EndGuard, Shared};
+use crate::report::Positions;
+use crate::retry::Backoff;
+use crate::run_chain::{ChainTask, run_chain};
+use crate::run_sink::{SinkTask, run_sink};
+use crate::run_source::{SourceSettings, SourceTask, run_source};
+use crate::start::{Unopened, UnopenedBody};
+use crate::task::{Interrupt, Report, Uplink};
+use crate::{EngineOptions, Outcome};
+use headwater_core::{Barrier, Epoch, Error, Position, Result, Source, TaskContext};
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+/// The coordinator of one run.
+pub(crate) struct Coordinator {
+    options: EngineOptions,
+    epochs: Epochs,
+    shared: Arc<Shared>,
+    /// The ways to the sources and to the sinks: one each and not one for all, because a `watch` wakes its readers in
+    /// an order by chance, and a run must be repeatable.
+    barriers: Vec<mpsc::UnboundedSender<Barrier>>,
+    commits: Vec<mpsc::UnboundedSender<Epoch>>,
+    /// For each task by number, where it is.
+    places: Vec<TaskContext>,
+    running: HashMap<Id, usize>,
+}
+
+/// A task that is ready to run.
+enum Ready {
+    Source(Box<SourceTask>),
+    Chain(Box<ChainTask>),
+    Sink(Box<SinkTask>),
+}
+
+impl Coordinator {
+    /// Makes the coordinator of a run that begins.
+    pub(crate) fn new(options: EngineOptions, epochs: Epochs, shared: Arc<Shared>) -> Self {
+        Self {
+            options,
+            epochs,
+            shared,
+            barriers: Vec::new(),
+            commits: Vec::new(),
+            places: Vec::new(),
+            running: HashMap::new(),
+        }
+    }
+}
+
+/// Runs a pipeline to its end and leaves the result with the handle.
+pub(crate) async fn run(mut coordinator: Coordinator, tasks: Vec<Unopened>) {
+    let _guard = EndGuard(coordinator.shared.clone());
+    coordinator.places = tasks.iter().map(|task| task.context.clone()).collect();
+    let mut set = JoinSet::new();
+    let (reports, received) = mpsc::unbounded_channel();
+    let result = coordinator.run(tasks, &mut set, reports, received).await;
+    // Whoever learns of the end may rely on it that nothing runs any more.
+    set.shutdown().await;
+    coordinator.sum_up_dead_letters();
+    let result = result.map_err(|error| error.at(format!("pipeline {}", coordinator.options.pipeline)));
+    coordinator.shared.set_result(result);
+}
+
+impl Coordinator {
+    async fn run(
+        &mut self,
+        tasks: Vec<Unopened>,
+        set: &mut JoinSet<Result<(), Interrupt>>,
+        reports: mpsc::UnboundedSender<Report>,
+        mut received: mpsc::UnboundedReceiver<Report>,
+    ) -> Result<Outcome> {
+        let stop = self.shared.stop.clone();
+        let ready = tokio::select! {
+            // Opening first: when it is done, a stop is the loop's business.
+            biased;
+            ready = self.open_all(tasks, &reports) => ready?,
+            () = stop.cancelled() => return Ok(Outcome::Abandoned),
+        };
+        drop(reports);
+        self.spawn_all(set, ready);
+        let mut ticks = ticks(&self.options);
+        let mut neighbour_lost = false;
+        loop {
+            tokio::select! {
+                // Reports come first, because a task reports before it ends and because one may complete an epoch
+                // before the tick asks for the next; then ends of tasks, which may be failures.
+                biased;
+                Some(report) = received.recv() => self.on_report(report)?,
+                joined = set.join_next_with_id() => match joined {
+                    Some(joined) => neighbour_lost |= self.joined(joined)?,
+                    None => break,
+                },
+                () = stop.cancelled(), if !self.epochs.is_stopping() => self.epochs.stop(),
+                _ = ticks.tick() => self.epochs.tick(),
+            }
+            match self.epochs.due() {
+                Due::Nothing => {}
+                Due::Barrier(barrier) => {
+                    tracing::debug!(epoch = barrier.epoch.0, kind = ?barrier.kind, "barrier");
+                    send_all(&self.barriers, barrier);
+                }
+                Due::Abandon => return Ok(Outcome::Abandoned),
+            }
+        }
+        // The last reports may have come between the look at them and the end of their task.
+        while let Ok(report) = received.try_recv() {
+            self.on_report(report)?;
+        }
+        if neighbour_lost {
+            return Err(Error::internal("a task ended early without saying why"));
+        }
+        Ok(if self.epochs.all_ended() { Outcome::Finished } else { Outcome::Stopped })
+    }
+
+    /// Opens sinks before sources, so that nothing is read that could not be written.
+    async fn open_all(&mut self, tasks: Vec<Unopened>, reports: &mpsc::UnboundedSender<Report>) -> Result<Vec<Ready>> {
+        let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+        let numbered = tasks.into_iter().enumerate();
+        let (sources, others): (Vec<_>, Vec<_>) =
+            numbered.partition(|(_, task)| matches!(task.body, UnopenedBody::Source { .. }));
+        for (number, task) in others.into_iter().chain(sources) {
+            let uplink = Uplink::new(number, reports.clone());
+            let opened = self.open(number, task, uplink).await;
+            ready.insert(number, opened.map_err(|error| error.at(self.place(number)))?);
+        }
+        Ok(ready.into_values().collect())
+    }
+
+    async fn open(&mut self, number: usize, task: Unopened, uplink: Uplink) -> Result<Ready> {
+        let backoff = Backoff::new(&self.options.retry, number);
+        let Unopened { context, body } = task;
+        Ok(match body {
+            UnopenedBody::Chain { inputs, operators, output } => {
+                Ready::Chain(Box::new(ChainTask { inputs, operators, output }))
+            }
+            UnopenedBody::Sink { sink, inputs, counters } => {
+                let sink = sink.open(&context).await?;
+                let (sender, commits) = mpsc::unbounded_channel();
+                self.commits.push(sender);
+                Ready::Sink(Box::new(SinkTask { sink, inputs, counters, uplink, commits, backoff }))
+            }
+            UnopenedBody::Source { source, operators, event_time, output } => {
+                let mut source = source.open(&context).await?;
+                self.seek(source.as_mut(), &context).await?;
+                let (sender, barriers) = mpsc::unbounded_channel();
+                self.barriers.push(sender);
+                Ready::Source(Box::new(SourceTask {
+                    name: context.node.clone(),
+                    source,
+                    operators,
+                    event_time,
+                    output,
+                    barriers,
+                    uplink,
+                    backoff,
+                    clock: self.options.clock.clone(),
+                    settings: SourceSettings {
+                        batch_rows_max: self.options.batch_rows_max,
+                        poll_interval: self.options.poll_interval,
+                        idle_timeout: self.options.idle_timeout,
+                        max_ahead: self.options.max_ahead,
+                    },
+                }))
+            }
+        })
+    }
+
+    /// Continues where an earlier run of any parallelism left off.
+    async fn seek(&self, source: &mut dyn Source, context: &TaskContext) -> Result<()> {
+        match self.options.start_positions.get(context.node.as_ref()) {
+            None => Ok(()),
+            Some(positions) if positions.len() == context.parallelism => source.seek(&positions[context.subtask]).await,
+            Some(positions) => {
+                let all = positions.iter().flat_map(|position| position.0.clone());
+                source.seek(&Position(all.collect())).await
+            }
+        }
+    }
+
+    fn spawn_all(&mut self, set: &mut JoinSet<Result<(), Interrupt>>, ready: Vec<Ready>) {
+        for (number, task) in ready.into_iter().enumerate() {
+            let spawned = match task {
+                Ready::Source(task) => set.spawn(run_source(*task)),
+                Ready::Chain(task) => set.spawn(run_chain(*task)),
+                Ready::Sink(task) => set.spawn(run_sink(*task)),
+            };
+            self.running.insert(spawned.id(), number);
+        }
+    }
+
+    fn on_report(&mut self, report: Report) -> Result<()> {
+        match self.epochs.report(report)? {
+            Step::Wait => {}
+            Step::CaughtUp => {
+                self.shared.caught_up.send_replace(true);
+            }
+            Step::Commit(epoch) => send_all(&self.commits, epoch),
+            Step::Committed { epoch, positions, holds_replay } => {
+                self.shared.set_committed(epoch, self.by_node(positions));
+                if holds_replay {
+                    self.shared.replayed.send_replace(true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn by_node(&self, positions: BTreeMap<usize, Position>) -> Positions {
+        let mut by_node = Positions::new();
+        // Tasks are numbered by node and then by subtask, so each list comes out in order.
+        for (task, position) in positions {
+            by_node.entry(self.places[task].node.to_string()).or_default().push(position);
+        }
+        by_node
+    }
+
+    /// Looks at how a task ended; returns whether it only lost a neighbour, whose own end will say why.
+    fn joined(&self, joined: Result<(Id, Result<(), Interrupt>), JoinError>) -> Result<bool> {
+        let place = |id: &Id| self.running.get(id).map_or_else(|| "a task".to_owned(), |number| self.place(*number));
+        match joined {
+            Ok((_, Ok(()))) => Ok(false),
+            Ok((_, Err(Interrupt::Gone))) => Ok(true),
+            Ok((id, Err(Interrupt::Failed(error)))) => Err(error.at(place(&id))),
+            Err(error) => {
+                let place = place(&error.id());
+                let message = match error.try_into_panic() {
+                    Ok(panic) => format!("panicked: {}", panic_message(panic.as_ref())),
+                    Err(error) => format!("ended early: {error}"),
+                };
+                Err(Error::internal(message).at(place))
+            }
+        }
+    }
+
+    fn place(&self, task: usize) -> String {
+        let TaskContext { node, subtask, .. } = &self.places[task];
+        format!("node '{node}', subtask {subtask}")
+    }
+
+    fn sum_up_dead_letters(&self) {
+        let report = self.shared.report();
+        if self.shared.kept.is_none() || report.dead_letters.is_empty() {
+            return;
+        }
+        let reasons: Vec<String> = report.dead_letters.iter().map(|(reason, n)| format!("{reason}: {n}")).collect();
+        tracing::warn!(
+            pipeline = self.options.pipeline,
+            reasons = reasons.join(", "),
+            "rows became dead letters, and the pipeline has no sink for them"
+        );
+    }
+}
+
+/// Sends to all who are still there; why somebody is not is found out when its task is joined.
+fn send_all<T: Copy>(senders: &[mpsc::UnboundedSender<T>], message: T) {
+    for sender in senders {
+        let _ = sender.send(message);
+    }
+}
+
+/// Ticks once per flush interval; a tick that was missed is not made up for.
+fn ticks(options: &EngineOptions) -> Interval {
+    let mut ticks = interval_at(Instant::now() + options.flush_interval, options.flush_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}

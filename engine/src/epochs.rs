@@ -1,0 +1,280 @@
+//! The state of the epochs: which barrier is on its way, who has reported, and what comes next.
+//!
+//! Invariants. At most one epoch is on its way: the next barrier waits until the last sink has reported. Sinks are
+//! told to commit only after all of them have prepared. The stop barrier is the last one and comes once. It is pure:
+//! the coordinator feeds it with reports and ticks and does what it says. Its state is bounded by the sources.
+
+use crate::task::{News, Report};
+use crate::{EngineOptions, FirstCommit};
+use headwater_core::{Barrier, BarrierKind, Epoch, Error, Position, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What drives the epochs of a pipeline.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    sources: BTreeSet<usize>,
+    n_sinks: usize,
+    checkpoint_every: u64,
+    first_commit: FirstCommit,
+    next: Epoch,
+    caught_up: BTreeSet<usize>,
+    ended: BTreeSet<usize>,
+    tick_due: bool,
+    stop_wanted: bool,
+    stop_sent: bool,
+    on_its_way: Option<OnItsWay>,
+}
+
+#[derive(Debug)]
+struct OnItsWay {
+    barrier: Barrier,
+    /// Whether every source had been caught up before the barrier went out.
+    holds_replay: bool,
+    positions: BTreeMap<usize, Position>,
+    n_reached: usize,
+    n_committed: usize,
+}
+
+/// What the coordinator has to do after a report.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Wait,
+    /// Tell the world that all sources have been read to their present end.
+    CaughtUp,
+    /// Tell all sinks to commit.
+    Commit(Epoch),
+    /// An epoch is committed.
+    Committed {
+        /// Its number.
+        epoch: Epoch,
+        /// Where each source task stood at its end.
+        positions: BTreeMap<usize, Position>,
+        /// Whether all that there was when the run began is committed now.
+        holds_replay: bool,
+    },
+}
+
+/// What is to be sent when no epoch is on its way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// This barrier.
+    Barrier(Barrier),
+    /// Nothing ever: the run was stopped before it was allowed to commit.
+    Abandon,
+}
+
+impl Epochs {
+    /// Makes the state of a pipeline that has not begun, by the numbers of its source tasks and how many sinks it has.
+    pub(crate) fn new(sources: BTreeSet<usize>, n_sinks: usize, options: &EngineOptions) -> Self {
+        Self {
+            sources,
+            n_sinks,
+            checkpoint_every: options.checkpoint_every,
+            first_commit: options.first_commit,
+            next: options.first_epoch,
+            caught_up: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            tick_due: false,
+            stop_wanted: false,
+            stop_sent: false,
+            on_its_way: None,
+        }
+    }
+
+    /// Notes that a flush interval has passed.
+    pub(crate) fn tick(&mut self) {
+        self.tick_due = true;
+    }
+
+    /// Notes that the pipeline is to stop.
+    pub(crate) fn stop(&mut self) {
+        self.stop_wanted = true;
+    }
+
+    /// Returns whether the pipeline is to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop_wanted
+    }
+
+    /// Returns whether all sources have ended.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.ended == self.sources
+    }
+
+    /// Takes a report.
+    pub(crate) fn report(&mut self, report: Report) -> Result<Step> {
+        let Report { task, news } = report;
+        match news {
+            News::CaughtUp => {
+                let last = self.caught_up.insert(task) && self.caught_up == self.sources;
+                Ok(if last { Step::CaughtUp } else { Step::Wait })
+            }
+            News::Ended => {
+                self.ended.insert(task);
+                Ok(Step::Wait)
+            }
+            News::Position(epoch, position) => {
+                self.expect(epoch)?.positions.insert(task, position);
+                Ok(Step::Wait)
+            }
+            News::Reached(epoch) => {
+                let n_sinks = self.n_sinks;
+                let on_its_way = self.expect(epoch)?;
+                on_its_way.n_reached += 1;
+                if on_its_way.n_reached < n_sinks {
+                    return Ok(Step::Wait);
+                }
+                if on_its_way.barrier.kind.commits() {
+                    return Ok(Step::Commit(epoch));
+                }
+                self.on_its_way = None;
+                Ok(Step::Wait)
+            }
+            News::Committed(epoch) => {
+                let n_sinks = self.n_sinks;
+                let on_its_way = self.expect(epoch)?;
+                on_its_way.n_committed += 1;
+                if on_its_way.n_committed < n_sinks {
+                    return Ok(Step::Wait);
+                }
+                let holds_replay = on_its_way.holds_replay;
+                let positions = std::mem::take(&mut on_its_way.positions);
+                self.on_its_way = None;
+                Ok(Step::Committed { epoch, positions, holds_replay })
+            }
+        }
+    }
+
+    /// Returns what is to be done now, and takes it as done.
+    pub(crate) fn due(&mut self) -> Due {
+        if self.on_its_way.is_some() || self.stop_sent {
+            return Due::Nothing;
+        }
+        let caught_up = self.caught_up == self.sources;
+        let may_commit = match self.first_commit {
+            FirstCommit::Immediately => true,
+            FirstCommit::WhenCaughtUp => caught_up,
+        };
+        let stops = self.stop_wanted || self.all_ended();
+        let kind = match (may_commit, stops, self.tick_due) {
+            (false, true, _) => return Due::Abandon,
+            (false, false, _) | (true, false, false) => return Due::Nothing,
+            (true, true, _) => BarrierKind::Stop,
+            (true, false, true) if self.next.0.is_multiple_of(self.checkpoint_every) => BarrierKind::Checkpoint,
+            (true, false, true) => BarrierKind::Flush,
+        };
+        let barrier = Barrier { epoch: self.next, kind };
+        self.next = Epoch(self.next.0 + 1);
+        self.tick_due = false;
+        self.stop_sent = kind == BarrierKind::Stop;
+        self.on_its_way = Some(OnItsWay {
+            barrier,
+            holds_replay: caught_up,
+            positions: BTreeMap::new(),
+            n_reached: 0,
+            n_committed: 0,
+        });
+        Due::Barrier(barrier)
+    }
+
+    fn expect(&mut self, epoch: Epoch) -> Result<&mut OnItsWay> {
+        let on_its_way = self.on_its_way.as_mut().filter(|on_its_way| on_its_way.barrier.epoch == epoch);
+        on_its_way.ok_or_else(|| Error::internal(format!("a task reports epoch {epoch}, which is not on its way")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixtures::options;
+
+    fn epochs(checkpoint_every: u64, first_commit: FirstCommit) -> Epochs {
+        let options = EngineOptions { checkpoint_every, first_commit, ..options(1) };
+        Epochs::new(BTreeSet::from([0, 1]), 2, &options)
+    }
+
+    fn report(epochs: &mut Epochs, task: usize, news: News) -> Step {
+        epochs.report(Report { task, news }).unwrap()
+    }
+
+    fn barrier(epoch: u64, kind: BarrierKind) -> Due {
+        Due::Barrier(Barrier { epoch: Epoch(epoch), kind })
+    }
+
+    #[test]
+    fn the_next_barrier_waits_for_the_commit_of_the_last() {
+        let mut epochs = epochs(1, FirstCommit::Immediately);
+        assert_eq!(epochs.due(), Due::Nothing);
+        epochs.tick();
+        assert_eq!(epochs.due(), barrier(1, BarrierKind::Checkpoint));
+        epochs.tick();
+        assert_eq!(epochs.due(), Due::Nothing);
+        let here = Position([("a".to_owned(), "1".to_owned())].into());
+        assert_eq!(report(&mut epochs, 0, News::Position(Epoch(1), here.clone())), Step::Wait);
+        assert_eq!(report(&mut epochs, 7, News::Reached(Epoch(1))), Step::Wait);
+        assert_eq!(report(&mut epochs, 8, News::Reached(Epoch(1))), Step::Commit(Epoch(1)));
+        assert_eq!(report(&mut epochs, 8, News::Committed(Epoch(1))), Step::Wait);
+        assert_eq!(epochs.due(), Due::Nothing);
+        let committed = Step::Committed { epoch: Epoch(1), positions: [(0, here)].into(), holds_replay: false };
+        assert_eq!(report(&mut epochs, 7, News::Committed(Epoch(1))), committed);
+        assert_eq!(epochs.due(), barrier(2, BarrierKind::Checkpoint), "the tick that came meanwhile");
+    }
+
+    #[test]
+    fn a_flush_is_over_when_all_sinks_have_it() {
+        let mut epochs = epochs(2, FirstCommit::Immediately);
+        for (epoch, kind) in [(1, BarrierKind::Flush), (2, BarrierKind::Checkpoint)] {
+            epochs.tick();
+            assert_eq!(epochs.due(), barrier(epoch, kind));
+            report(&mut epochs, 7, News::Reached(Epoch(epoch)));
+            report(&mut epochs, 8, News::Reached(Epoch(epoch)));
+        }
+    }
+
+    #[test]
+    fn stops_once_when_all_sources_have_ended() {
+        let mut epochs = epochs(1, FirstCommit::Immediately);
+        report(&mut epochs, 0, News::Ended);
+        assert_eq!(epochs.due(), Due::Nothing);
+        report(&mut epochs, 1, News::Ended);
+        assert_eq!(epochs.due(), barrier(1, BarrierKind::Stop));
+        for task in [7, 8] {
+            report(&mut epochs, task, News::Reached(Epoch(1)));
+        }
+        for task in [7, 8] {
+            report(&mut epochs, task, News::Committed(Epoch(1)));
+        }
+        epochs.tick();
+        epochs.stop();
+        assert_eq!(epochs.due(), Due::Nothing);
+    }
+
+    #[test]
+    fn nothing_is_committed_before_all_sources_are_caught_up() {
+        let mut epochs = epochs(1, FirstCommit::WhenCaughtUp);
+        epochs.tick();
+        assert_eq!(report(&mut epochs, 0, News::CaughtUp), Step::Wait);
+        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(report(&mut epochs, 1, News::CaughtUp), Step::CaughtUp);
+        assert_eq!(epochs.due(), barrier(1, BarrierKind::Checkpoint));
+    }
+
+    #[test]
+    fn a_stop_before_that_abandons_the_run() {
+        let mut epochs = epochs(1, FirstCommit::WhenCaughtUp);
+        report(&mut epochs, 0, News::CaughtUp);
+        epochs.stop();
+        assert_eq!(epochs.due(), Due::Abandon);
+    }
+
+    #[test]
+    fn a_report_about_another_epoch_is_our_own_fault() {
+        let mut epochs = epochs(1, FirstCommit::Immediately);
+        epochs.tick();
+        epochs.due();
+        epochs.report(Report { task: 7, news: News::Reached(Epoch(2)) }).unwrap_err();
+    }
+}

@@ -1,0 +1,42 @@
+//! The loop of a chain task: what comes in passes through the fused operators and goes out.
+//!
+//! Invariants. What an operator emits at a barrier leaves before the barrier, so it belongs to the epoch that ends
+//! there. A watermark leaves only through the operators, which may hold it back. The task holds one batch at a time.
+
+use crate::fused::Fused;
+use crate::inputs::{Event, Inputs};
+use crate::output::TaskOutput;
+use crate::task::Interrupt;
+use headwater_core::Counter;
+
+/// A chain with everything that its loop needs.
+pub(crate) struct ChainTask {
+    pub(crate) inputs: Inputs,
+    pub(crate) operators: Fused,
+    pub(crate) output: TaskOutput,
+}
+
+/// Runs a chain task until all its inputs have ended.
+pub(crate) async fn run_chain(mut task: ChainTask) -> Result<(), Interrupt> {
+    loop {
+        match task.inputs.next().await? {
+            Event::Batch(input, batch) => {
+                task.output.counters.add(Counter::RowsIn, batch.n_rows() as u64);
+                let emitted = task.operators.batch(input, batch)?;
+                task.output.emitted(emitted).await?;
+            }
+            Event::Watermark(watermark) => {
+                let emitted = task.operators.watermark(watermark)?;
+                task.output.emitted(emitted).await?;
+            }
+            Event::Barrier(barrier) => {
+                let emitted = task.operators.barrier(&barrier)?;
+                task.output.emitted(emitted).await?;
+                task.output.barrier(barrier).await?;
+            }
+            Event::End => return Ok(task.output.end().await?),
+        }
+        // Operators may compute for long; others on this thread get their turn between two batches.
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,168 @@
+//! Starting a pipeline: check, lay out, build the operators, then hand everything to the coordinator.
+//!
+//! Everything that can be refused without touching the outside is refused here, before the first task exists.
+//! Sources and sinks are opened by the coordinator, all of them before the first row flows.
+
+use crate::EngineOptions;
+use crate::coordinator::{self, Coordinator};
+use crate::epochs::Epochs;
+use crate::fused::Fused;
+use crate::handle::{Handle, Shared};
+use crate::inputs::Inputs;
+use crate::kept_dead_letters::KeptDeadLetters;
+use crate::layout::{Subtask, lay_out};
+use crate::output::TaskOutput;
+use crate::report::{LetterCounts, NodeCounters, NodeKind};
+use headwater_core::{
+    Counters, Error, EventTimeSpec, Graph, Node, NodeBody, OperatorSpec, Result, SinkSpec, SourceSpec, TaskContext,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The name of the dead-letter sink in reports and errors.
+pub const DEAD_LETTERS_NODE: &str = "dead letters";
+
+/// A task whose source or sink is not open yet.
+pub(crate) struct Unopened {
+    pub(crate) context: TaskContext,
+    pub(crate) body: UnopenedBody,
+}
+
+/// What a task is made of.
+pub(crate) enum UnopenedBody {
+    Source {
+        source: Arc<dyn SourceSpec>,
+        operators: Fused,
+        event_time: Option<Arc<dyn EventTimeSpec>>,
+        output: TaskOutput,
+    },
+    Chain {
+        inputs: Inputs,
+        operators: Fused,
+        output: TaskOutput,
+    },
+    Sink {
+        sink: Arc<dyn SinkSpec>,
+        inputs: Inputs,
+        counters: Arc<Counters>,
+    },
+}
+
+/// Starts a pipeline on the current tokio runtime. Dropping the handle ends it at once, without a commit.
+///
+/// # Errors
+/// `Invalid` when an option is out of range or an operator cannot be built; `Internal` when the graph is wired
+/// wrongly. What goes wrong from opening the sources and sinks on is the result of [`Handle::join`].
+pub fn start(graph: Graph, options: EngineOptions) -> Result<Handle> {
+    let in_pipeline = |error: Error| error.at(format!("pipeline {}", options.pipeline));
+    options.check().and_then(|()| graph.check()).map_err(in_pipeline)?;
+    if graph.nodes.is_empty() {
+        return Err(in_pipeline(Error::invalid("there is nothing to run: the graph is empty")));
+    }
+    let (tasks, shared) = build(&graph, &options).map_err(in_pipeline)?;
+    let is_source = |task: &Unopened| matches!(task.body, UnopenedBody::Source { .. });
+    let is_sink = |task: &Unopened| matches!(task.body, UnopenedBody::Sink { .. });
+    let sources: BTreeSet<usize> = (0..tasks.len()).filter(|task| is_source(&tasks[*task])).collect();
+    let n_sinks = tasks.iter().filter(|task| is_sink(task)).count();
+    let epochs = Epochs::new(sources, n_sinks, &options);
+    let shared = Arc::new(shared);
+    let mut runner = JoinSet::new();
+    let coordinator = Coordinator::new(options, epochs, shared.clone());
+    runner.spawn(coordinator::run(coordinator, tasks));
+    Ok(Handle::new(shared, runner))
+}
+
+/// Makes the tasks, and what they share with the handle.
+fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Shared)> {
+    let layout = lay_out(graph, options.parallelism, options.channel_rows_max)?;
+    let letter_counts = Arc::new(LetterCounts::default());
+    let mut nodes = Vec::with_capacity(graph.nodes.len() + 1);
+    let mut tasks = Vec::new();
+    for (node, subtasks) in graph.nodes.iter().zip(layout.nodes) {
+        let name: Arc<str> = node.name.as_str().into();
+        let parallelism = subtasks.len();
+        let mut counters = Vec::with_capacity(parallelism);
+        for (subtask, channels) in subtasks.into_iter().enumerate() {
+            let context = task_context(options, name.clone(), subtask, parallelism);
+            let counts = Arc::new(Counters::default());
+            let settings = Settings { counters: counts.clone(), letter_counts: letter_counts.clone(), options };
+            let task = unopened(node, context, channels, settings);
+            tasks.push(task.map_err(|error| error.at(format!("node '{}', subtask {subtask}", node.name)))?);
+            counters.push(counts);
+        }
+        nodes.push(NodeCounters { name: node.name.clone(), kind: kind(node), subtasks: counters });
+    }
+    let kept = KeptDeadLetters::default();
+    let declared = graph.dead_letters.clone().or_else(|| options.dead_letters.clone());
+    let has_dead_letter_sink = declared.is_some();
+    let counters = Arc::new(Counters::default());
+    tasks.push(Unopened {
+        context: task_context(options, DEAD_LETTERS_NODE.into(), 0, 1),
+        body: UnopenedBody::Sink {
+            sink: declared.unwrap_or_else(|| Arc::new(kept.clone())),
+            inputs: Inputs::new(layout.letters),
+            counters: counters.clone(),
+        },
+    });
+    let name = DEAD_LETTERS_NODE.to_owned();
+    nodes.push(NodeCounters { name, kind: NodeKind::DeadLetters, subtasks: vec![counters] });
+    let kept = (!has_dead_letter_sink).then_some(kept);
+    let shared = Shared::new(&options.pipeline, nodes, letter_counts, kept);
+    Ok((tasks, shared))
+}
+
+fn kind(node: &Node) -> NodeKind {
+    match node.body {
+        NodeBody::Source { .. } => NodeKind::Source,
+        NodeBody::Chain(_) => NodeKind::Chain,
+        NodeBody::Sink(_) => NodeKind::Sink,
+    }
+}
+
+fn task_context(options: &EngineOptions, node: Arc<str>, subtask: usize, parallelism: usize) -> TaskContext {
+    TaskContext { pipeline: options.pipeline.as_str().into(), node, subtask, parallelism, clock: options.clock.clone() }
+}
+
+/// What a task takes over from its run.
+struct Settings<'a> {
+    counters: Arc<Counters>,
+    letter_counts: Arc<LetterCounts>,
+    options: &'a EngineOptions,
+}
+
+fn unopened(node: &Node, context: TaskContext, channels: Subtask, settings: Settings<'_>) -> Result<Unopened> {
+    let Subtask { inputs, outputs, letters } = channels;
+    let Settings { counters, letter_counts, options } = settings;
+    let output = |letters| TaskOutput {
+        edges: outputs,
+        letters,
+        counters: counters.clone(),
+        letter_counts,
+        clock: options.clock.clone(),
+        batch_rows_max: options.batch_rows_max,
+        held_up: std::time::Duration::ZERO,
+    };
+    let fuse = |operators: &[Arc<dyn OperatorSpec>]| -> Result<Fused> {
+        let built = operators.iter().map(|operator| operator.build(&context)).collect::<Result<_>>()?;
+        Ok(Fused::new(built, counters.clone()))
+    };
+    let body = match (&node.body, letters) {
+        (NodeBody::Source { source, operators, event_time }, Some(letters)) => UnopenedBody::Source {
+            source: source.clone(),
+            operators: fuse(operators)?,
+            event_time: event_time.clone(),
+            output: output(letters),
+        },
+        (NodeBody::Chain(operators), Some(letters)) => {
+            UnopenedBody::Chain { inputs: Inputs::new(inputs), operators: fuse(operators)?, output: output(letters) }
+        }
+        (NodeBody::Sink(sink), None) => {
+            UnopenedBody::Sink { sink: sink.clone(), inputs: Inputs::new(inputs), counters }
+        }
+        (NodeBody::Source { .. } | NodeBody::Chain(_), None) | (NodeBody::Sink(_), Some(_)) => {
+            return Err(Error::internal("the channel for dead letters is laid out wrongly"));
+        }
+    };
+    Ok(Unopened { context, body })
+}

@@ -1,0 +1,8 @@
+//! Tests of whole pipelines, on sources, operators and sinks in memory and on paused time.
+
+mod epochs;
+mod event_times;
+mod failures;
+pub(crate) mod fixtures;
+mod pipelines;
+mod simulation;
