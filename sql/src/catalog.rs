@@ -4,7 +4,7 @@
 use crate::errors::wrapped;
 use crate::functions::Functions;
 use crate::near::help_for_name;
-use crate::position::{Place, WithPlace};
+use crate::position::{Place, UNKNOWN, WithPlace};
 use crate::settings::Settings;
 use crate::table::Table;
 use crate::types::Types;
@@ -46,8 +46,11 @@ impl Catalog {
     /// Declares a relation.
     pub(crate) fn add(&mut self, name: String, relation: Relation, span: Span) -> Result<()> {
         if let Some(other) = self.relations.get(&name) {
-            let line = other.place().start().line;
-            let error = Error::invalid(format!("'{name}' is declared already, in line {line}"));
+            let place = match other.place().start() {
+                UNKNOWN => String::new(),
+                start => format!(", in line {}", start.line),
+            };
+            let error = Error::invalid(format!("'{name}' is declared already{place}"));
             return Err(error.with_help("give it another name").with_place(span));
         }
         self.relations.insert(name, relation);

@@ -111,10 +111,12 @@ fn check_type(insert: &Insert, from: &Field, to: &Field) -> Result<()> {
 }
 
 fn fits(from: &DataType, to: &DataType) -> bool {
-    from == to || *from == DataType::Null || (can_cast_types(from, to) && !(is_time(to) && from.is_numeric()))
+    from == to
+        || *from == DataType::Null
+        || (can_cast_types(from, to) && !(is_time(to) && from.is_numeric()) && !(is_time(from) && to.is_numeric()))
 }
 
-/// Numbers are cast to times without an error, in a unit that nobody said.
+/// Numbers and times are cast to each other without an error, in a unit that nobody said.
 fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
 }

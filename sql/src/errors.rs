@@ -97,14 +97,26 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
         };
     }
     let mut error = Error::invalid(cleaned(message));
-    if let Some(help) = diagnostic.and_then(|diagnostic| diagnostic.helps.first()) {
-        error = error.with_help(help.message.clone());
-    } else if message.contains("must be in GROUP BY") || message.contains("must appear in the GROUP BY") {
-        error = error.with_help("add the column to GROUP BY, or put it into an aggregate function");
-    } else if message.contains("No function matches the given name and argument types")
-        || message.contains("failed to match any signature")
-    {
+    if let Some(column) = quoted_after(message, "column \"").filter(|_| message.contains("must be in GROUP BY")) {
+        error = Error::invalid(format!("the column '{column}' is neither in GROUP BY nor in an aggregate function"));
+        error = error.with_help("add it to GROUP BY, or say which of its values is meant: min, max, first_value, …");
+    } else if let Some(name) = function_in(message).filter(|_| message.contains("failed to match any signature")) {
+        error = Error::invalid(format!("the function '{name}' does not take these arguments"));
         error = error.with_help("check the number and types of the arguments, or CAST them");
+    } else if message.contains("No function matches the given name and argument types") {
+        error = error.with_help("check the number and types of the arguments, or CAST them");
+    } else if message.contains("Projections require unique expression names") {
+        let name = quoted_after(message, "the expression \"").unwrap_or_default();
+        let name = name.rsplit(" AS ").next().unwrap_or_default();
+        error = Error::invalid(format!("two columns of the result are called '{name}'"));
+        error = error.with_help("give one of them another name with AS");
+        if let Some(span) = place.find_name(name) {
+            error = error.with_place(span);
+        }
+    } else if message.contains("Cannot coerce") || message.contains("cannot be cast") {
+        error = error.with_help("CAST one side to the type of the other");
+    } else if let Some(help) = diagnostic.and_then(|diagnostic| diagnostic.helps.first()) {
+        error = error.with_help(help.message.clone());
     }
     match function_in(message).and_then(|name| place.find_call(name)) {
         Some(span) => error.with_place(span),
@@ -121,7 +133,8 @@ fn function_in(message: &str) -> Option<&str> {
 
 fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     let (_, rest) = message.split_once(prefix)?;
-    Some(rest.split('\'').next().unwrap_or_default().to_owned())
+    let end = if prefix.ends_with('\'') { '\'' } else { '"' };
+    Some(rest.split(end).next().unwrap_or_default().to_owned())
 }
 
 /// Keeps the first sentence of what concerns the user.

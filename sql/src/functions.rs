@@ -6,7 +6,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, Volatility, WindowUDF};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Functions by name and alias.
@@ -17,6 +17,8 @@ pub(crate) struct Functions {
     pub(crate) window: BTreeMap<String, Arc<WindowUDF>>,
     /// Functions that exist, but have another value at each call.
     pub(crate) unrepeatable: Vec<String>,
+    /// Functions that cost more than a column: what two steps call alike is computed once.
+    pub(crate) costly: BTreeSet<String>,
     pub(crate) planners: Vec<Arc<dyn ExprPlanner>>,
     pub(crate) config: Arc<ConfigOptions>,
 }
@@ -24,6 +26,7 @@ pub(crate) struct Functions {
 impl Functions {
     /// Collects DataFusion's functions and `own`, which replace those of the same name.
     pub(crate) fn new(own: Vec<Arc<ScalarUDF>>) -> Self {
+        let costly = own.iter().map(|function| function.name().to_owned()).filter(|name| name != TUMBLE).collect();
         let mut scalar = BTreeMap::new();
         let mut unrepeatable = Vec::new();
         for function in SessionStateDefaults::default_scalar_functions().into_iter().chain(own) {
@@ -60,7 +63,7 @@ impl Functions {
         config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         config.optimizer.filter_null_join_keys = true;
         let planners = SessionStateDefaults::default_expr_planners();
-        Self { scalar, aggregate, higher_order, window, unrepeatable, planners, config: Arc::new(config) }
+        Self { scalar, aggregate, higher_order, window, unrepeatable, costly, planners, config: Arc::new(config) }
     }
 
     /// Returns the names of all functions, in order.

@@ -64,7 +64,6 @@ pub(crate) fn coerced(expr: Expr, schema: &DFSchema, config: &Arc<ConfigOptions>
     simplifier.simplify(expr)
 }
 
-
 /// Returns the calls of aggregate functions in expressions, each once.
 pub(crate) fn aggregates_of<'a>(exprs: impl IntoIterator<Item = &'a Expr>) -> Vec<Expr> {
     datafusion::logical_expr::utils::find_aggregate_exprs(exprs)

@@ -20,7 +20,7 @@ impl WithPlace for Error {
 
 /// Turns a place of sqlparser into one of ours.
 pub(crate) fn span_of(span: TokenSpan) -> Span {
-    Span { line: span.start.line.max(1), column: span.start.column.max(1) }
+    Span { line: span.start.line, column: span.start.column }
 }
 
 /// The tokens of one statement, without white space and comments.

@@ -8,14 +8,14 @@ use crate::settings::Settings;
 use crate::types::TIMESTAMP;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, lit,
 };
-use headwater_core::Error;
+use headwater_core::{Error, EventTime};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -61,6 +61,29 @@ pub(crate) fn unmarked(schema: &DFSchema) -> Result<DFSchema> {
     DFSchema::new_with_metadata(fields.collect(), HashMap::new())
 }
 
+/// Returns the name of the column that a call makes, with intervals as a user writes them.
+fn name(args: &[Expr]) -> String {
+    let of = |arg: &Expr| match arg {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
+            let seconds = interval.nanoseconds / EventTime::SECOND;
+            let parts = [
+                (i64::from(interval.months), "month"),
+                (i64::from(interval.days), "day"),
+                (seconds / 3_600, "hour"),
+                (seconds % 3_600 / 60, "minute"),
+                (seconds % 60, "second"),
+                (interval.nanoseconds % EventTime::SECOND, "nanosecond"),
+            ];
+            let parts = parts.iter().filter(|(n, _)| *n != 0);
+            let parts = parts.map(|(n, unit)| if *n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") });
+            parts.collect::<Vec<_>>().join(" ")
+        }
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => format!("'{text}'"),
+        other => other.schema_name().to_string(),
+    };
+    format!("{TUMBLE}({})", args.iter().map(of).collect::<Vec<_>>().join(", "))
+}
+
 /// `tumble` as the user writes it: with or without the event-time column. It is never executed.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Written {
@@ -86,6 +109,10 @@ impl ScalarUDFImpl for Written {
 
     fn return_type(&self, _args: &[DataType]) -> Result<DataType> {
         self.inner.return_type(&[TIMESTAMP, DataType::Interval(IntervalUnit::MonthDayNano)])
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(name(args))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -114,6 +141,10 @@ impl ScalarUDFImpl for Resolved {
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
         self.inner.return_type(args)
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(name(args))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {

@@ -14,7 +14,7 @@ use crate::windows::{TUMBLE, is_window, unmarked};
 use datafusion::common::{Column, DFSchema};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, Expr};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use headwater_core::{Error, Exchange, OperatorSpec, Result};
 use headwater_operators::{self as operators, AggregateCall, Emit, Late, Windowing};
@@ -23,19 +23,22 @@ use std::sync::Arc;
 
 impl<'a> Lowering<'a> {
     pub(super) fn aggregate(&mut self, aggregate: &'a Aggregate, scope: Scope<'a>) -> Result<Flow> {
-        let input = self.plan(&aggregate.input, scope)?;
+        let are_columns = aggregate.group_expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
+        let input =
+            if are_columns { self.exact(&aggregate.input, scope)? } else { self.plan(&aggregate.input, scope)? };
         if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
             return Err(
                 scope.refuse("GROUPING SETS", "write one query per set of columns and join them with UNION ALL")
             );
         }
-        let (input, group) = self.with_group_columns(input, aggregate, scope)?;
+        let grouping = Grouping::new(&aggregate.group_expr, &input.schema);
+        let (input, group) = self.with_group_columns(input, aggregate, &grouping.exprs, scope)?;
         let window = group.iter().position(|index| is_window(input.schema.field(*index)));
         let exchange = exchange_for(&group, window);
         let mut flow = self.exchange(input, exchange, scope);
-        let operator = operator(aggregate, &flow, &group, window, scope)?;
-        let mut qualifiers: Vec<_> = aggregate.group_expr.iter().map(|expr| expr.qualified_name().0).collect();
-        qualifiers.resize(aggregate.group_expr.len() + aggregate.aggr_expr.len(), None);
+        let operator = operator(aggregate, &flow, (&grouping.exprs, &group), window, scope)?;
+        let mut qualifiers: Vec<_> = grouping.exprs.iter().map(|expr| expr.qualified_name().0).collect();
+        qualifiers.resize(grouping.exprs.len() + aggregate.aggr_expr.len(), None);
         let schema = qualified(qualifiers, &operator.schema()).map_err(|e| scope.fail(e))?;
         let changing = operator.output_changing();
         // Changes come at the flush, behind the watermark; closed windows come before the watermark that closed them.
@@ -43,7 +46,11 @@ impl<'a> Lowering<'a> {
         let operator = operator.with_schema(schema.inner().clone())?;
         flow.label = "aggregate";
         flow.changing = changing;
-        Ok(flow.then(operator, schema))
+        let flow = flow.then(operator, schema);
+        match grouping.parts(aggregate) {
+            Some(exprs) => self.project(flow, &exprs, scope),
+            None => Ok(flow),
+        }
     }
 
     /// Makes every group expression a column, so that rows can be exchanged by it, and returns where they are.
@@ -51,17 +58,18 @@ impl<'a> Lowering<'a> {
         &mut self,
         input: Flow,
         aggregate: &Aggregate,
+        groups: &[Expr],
         scope: Scope<'_>,
     ) -> Result<(Flow, Vec<usize>)> {
         let find = |schema: &DFSchema, expr: &Expr| {
             let (qualifier, name) = expr.qualified_name();
             schema.maybe_index_of_column(&Column::new(qualifier, name))
         };
-        let are_columns = aggregate.group_expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
-        let input = if are_columns {
+        let is_column = |expr: &Expr| matches!(expr, Expr::Column(_));
+        let input = if groups.iter().all(is_column) {
             input
         } else {
-            let mut exprs = aggregate.group_expr.clone();
+            let mut exprs = groups.to_vec();
             let mut seen: HashSet<Column> = exprs
                 .iter()
                 .map(|expr| {
@@ -80,10 +88,62 @@ impl<'a> Lowering<'a> {
             }
             self.project(input, &exprs, scope)?
         };
-        let group: Option<Vec<usize>> = aggregate.group_expr.iter().map(|expr| find(&input.schema, expr)).collect();
+        let group: Option<Vec<usize>> = groups.iter().map(|expr| find(&input.schema, expr)).collect();
         let group = group.ok_or_else(|| Error::internal("a group column was lost"))?;
         Ok((input, group))
     }
+}
+
+/// Group expressions, with whole windows in the place of their parts: who groups by the start of a window groups by the
+/// window, and it can close.
+struct Grouping {
+    exprs: Vec<Expr>,
+    /// For each group expression as written that is part of a window, the window.
+    windows: Vec<Option<Expr>>,
+}
+
+impl Grouping {
+    fn new(written: &[Expr], schema: &DFSchema) -> Self {
+        let mut exprs: Vec<Expr> = Vec::with_capacity(written.len());
+        let windows: Vec<Option<Expr>> = written.iter().map(|expr| window_of(expr, schema)).collect();
+        for (expr, window) in written.iter().zip(&windows) {
+            let expr = window.as_ref().unwrap_or(expr);
+            if !exprs.contains(expr) {
+                exprs.push(expr.clone());
+            }
+        }
+        Self { exprs, windows }
+    }
+
+    /// Returns the columns as written; `None` where they are the group expressions.
+    fn parts(&self, aggregate: &Aggregate) -> Option<Vec<Expr>> {
+        if self.windows.iter().all(Option::is_none) {
+            return None;
+        }
+        let as_column = |expr: &Expr| {
+            let (qualifier, name) = expr.qualified_name();
+            Expr::Column(Column::new(qualifier, name))
+        };
+        let part = |(expr, window): (&Expr, &Option<Expr>)| match (expr.clone().unalias(), window) {
+            (Expr::ScalarFunction(mut call), Some(window)) => {
+                let (qualifier, name) = expr.qualified_name();
+                call.args[0] = as_column(window);
+                Expr::ScalarFunction(call).alias_qualified(qualifier, name)
+            }
+            _ => as_column(expr),
+        };
+        let mut exprs: Vec<Expr> = aggregate.group_expr.iter().zip(&self.windows).map(part).collect();
+        exprs.extend(aggregate.aggr_expr.iter().map(as_column));
+        Some(exprs)
+    }
+}
+
+/// Returns the window that an expression is the start or end of.
+fn window_of(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::ScalarFunction(call) = expr.clone().unalias() else { return None };
+    let [window, _] = call.args.as_slice() else { return None };
+    let is_part = call.name() == "get_field" && window.to_field(schema).is_ok_and(|(_, field)| is_window(&field));
+    is_part.then(|| window.clone())
 }
 
 /// All windows of a key go to one subtask, so the window is not part of the hash unless it is all there is.
@@ -100,12 +160,12 @@ fn exchange_for(group: &[usize], window: Option<usize>) -> Exchange {
 fn operator(
     aggregate: &Aggregate,
     input: &Flow,
-    group: &[usize],
+    (exprs, places): (&[Expr], &[usize]),
     window: Option<usize>,
     scope: Scope<'_>,
 ) -> Result<operators::Aggregate> {
-    let mut groups = Vec::with_capacity(group.len());
-    for (expr, index) in aggregate.group_expr.iter().zip(group) {
+    let mut groups = Vec::with_capacity(places.len());
+    for (expr, index) in exprs.iter().zip(places) {
         let column = Expr::from(input.schema.qualified_field(*index));
         groups.push((scope.physical(&column, &input.schema)?, expr.qualified_name().1));
     }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 impl<'a> Lowering<'a> {
     pub(super) fn join(&mut self, join: &'a Join, scope: Scope<'a>) -> Result<Flow> {
         let kind = kind(join, scope)?;
-        let left = self.plan(&join.left, scope)?;
-        let right = self.plan(&join.right, scope)?;
+        let left = self.exact(&join.left, scope)?;
+        let right = self.exact(&join.right, scope)?;
         let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
         let (left_on, right_on): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;

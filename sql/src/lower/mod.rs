@@ -121,7 +121,7 @@ impl<'a> Lowering<'a> {
         };
         let functions = self.inputs.functions;
         let scope = Scope { name, settings: &planned.settings, place: &planned.place, functions };
-        let flow = self.plan(&planned.plan, scope)?;
+        let flow = self.exact(&planned.plan, scope)?;
         match &planned.unit {
             Unit::Insert(number) => self.write(&self.inputs.inserts[*number], flow, scope),
             Unit::Relation(name) => {
@@ -145,6 +145,18 @@ impl<'a> Lowering<'a> {
         let flow = self.seal(flow, scope);
         self.repeated.insert(key, Some(flow.clone()));
         Ok(flow)
+    }
+
+    /// Lowers a plan to its own columns and no others: a scan may leave more than were asked for, which whatever
+    /// computes columns does not mind.
+    fn exact(&mut self, plan: &'a LogicalPlan, scope: Scope<'a>) -> Result<Flow> {
+        let flow = self.plan(plan, scope)?;
+        let columns = plan.schema().columns();
+        if flow.schema.columns() == columns {
+            return Ok(flow);
+        }
+        let exprs: Vec<Expr> = columns.into_iter().map(Expr::Column).collect();
+        self.project(flow, &exprs, scope)
     }
 
     fn seal(&mut self, flow: Flow, scope: Scope<'_>) -> Flow {
@@ -203,9 +215,7 @@ impl<'a> Lowering<'a> {
         };
         let qualifiers = vec![Some(scan.table_name.clone()); flow.schema.fields().len()];
         flow.schema = Arc::new(qualified(qualifiers, flow.schema.inner()).map_err(|e| scope.fail(e))?);
-        let wanted: Vec<Expr> = scan.projected_schema.columns().into_iter().map(Expr::Column).collect();
-        let same = flow.schema.columns().into_iter().map(Expr::Column).eq(wanted.iter().cloned());
-        if same { Ok(flow) } else { self.project(flow, &wanted, scope) }
+        Ok(flow)
     }
 
     fn read(&mut self, name: &str, scope: Scope<'a>) -> Result<Flow> {

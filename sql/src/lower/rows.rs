@@ -3,8 +3,10 @@
 use super::flow::{Flow, flow_like};
 use super::{Lowering, Scope, kinder, qualified};
 use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::common::NullHandling;
-use datafusion::logical_expr::{Expr, Filter, Projection, Union, Unnest, lit};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, NullHandling};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Union, Unnest, lit};
 use headwater_core::{OperatorSpec, Result};
 use headwater_operators as operators;
 use std::sync::Arc;
@@ -14,8 +16,43 @@ const ROW: &str = "__row";
 
 impl<'a> Lowering<'a> {
     pub(super) fn projection(&mut self, projection: &'a Projection, scope: Scope<'a>) -> Result<Flow> {
+        if let LogicalPlan::Filter(filter) = projection.input.as_ref()
+            && !self.repeated.contains_key(&(scope.settings, projection.input.as_ref()))
+        {
+            let calls = calls_in_both(&filter.predicate, &projection.expr, scope);
+            if !calls.is_empty() {
+                return self.filter_and_project(filter, &projection.expr, &calls, scope);
+            }
+        }
         let flow = self.plan(&projection.input, scope)?;
         self.project(flow, &projection.expr, scope)
+    }
+
+    /// Lowers a filter and a projection that make the same costly calls: the optimizer moves a condition below the
+    /// projection that computes what it looks at, and so doubles the call.
+    fn filter_and_project(
+        &mut self,
+        filter: &'a Filter,
+        exprs: &[Expr],
+        calls: &[Expr],
+        scope: Scope<'a>,
+    ) -> Result<Flow> {
+        let flow = self.plan(&filter.input, scope)?;
+        let mut computed: Vec<Expr> = flow.schema.columns().into_iter().map(Expr::Column).collect();
+        let named = calls.iter().enumerate().map(|(n, call)| (call.clone(), format!("__call_{n}")));
+        let named: Vec<(Expr, String)> = named.collect();
+        computed.extend(named.iter().map(|(call, name)| call.clone().alias(name)));
+        let flow = self.project(flow, &computed, scope)?;
+        let predicate = scope.physical(&with_columns(&filter.predicate, &named, scope)?, &flow.schema)?;
+        let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
+        let flow = flow.then(operators::Filter::new(predicate, rows), schema);
+        let names = NamePreserver::new_for_projection();
+        let rewritten = exprs.iter().map(|expr| {
+            let name = names.save(expr);
+            Ok(name.restore(with_columns(expr, &named, scope)?))
+        });
+        let rewritten: Vec<Expr> = rewritten.collect::<Result<_>>()?;
+        self.project(flow, &rewritten, scope)
     }
 
     /// Adds a projection to a flow.
@@ -43,7 +80,7 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn unnest(&mut self, unnest: &'a Unnest, scope: Scope<'a>) -> Result<Flow> {
-        let flow = self.plan(&unnest.input, scope)?;
+        let flow = self.exact(&unnest.input, scope)?;
         let mut lists: Vec<usize> = unnest.list_type_columns.iter().map(|(index, _)| *index).collect();
         let is_deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth != 1);
         let n_lists = lists.len();
@@ -65,8 +102,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn union(&mut self, union: &'a Union, scope: Scope<'a>) -> Result<Flow> {
         let mut flows = Vec::with_capacity(union.inputs.len());
         for input in &union.inputs {
-            let flow = self.plan(input, scope)?;
-            let flow = if union.schema.fields().is_empty() { self.project(flow, &[], scope)? } else { flow };
+            let flow = self.exact(input, scope)?;
             flows.push(self.seal(flow, scope));
         }
         let first = flows[0].schema.clone();
@@ -92,4 +128,33 @@ impl<'a> Lowering<'a> {
         united.feeds = flows.into_iter().flat_map(|flow| flow.feeds).collect();
         Ok(united.then(operators::Union::new(rows), schema))
     }
+}
+
+/// Returns the costly calls of a condition that a projection makes too, outermost first.
+fn calls_in_both(predicate: &Expr, exprs: &[Expr], scope: Scope<'_>) -> Vec<Expr> {
+    let occurs = |call: &Expr| exprs.iter().any(|expr| expr.exists(|part| Ok(part == call)).unwrap_or(false));
+    let mut calls: Vec<Expr> = Vec::new();
+    let walk = predicate.apply(|expr| {
+        let is_costly = matches!(expr, Expr::ScalarFunction(call) if scope.functions.costly.contains(call.name()));
+        if !is_costly || !occurs(expr) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        if !calls.contains(expr) {
+            calls.push(expr.clone());
+        }
+        Ok(TreeNodeRecursion::Jump)
+    });
+    // The walk itself never fails.
+    walk.map(|_| calls).unwrap_or_default()
+}
+
+/// Replaces calls by the columns that hold their results.
+fn with_columns(expr: &Expr, named: &[(Expr, String)], scope: Scope<'_>) -> Result<Expr> {
+    let replaced = expr.clone().transform_down(|expr| {
+        Ok(match named.iter().find(|(call, _)| *call == expr) {
+            Some((_, name)) => Transformed::yes(Expr::Column(Column::new_unqualified(name))),
+            None => Transformed::no(expr),
+        })
+    });
+    Ok(replaced.map_err(|e| scope.fail(e))?.data)
 }

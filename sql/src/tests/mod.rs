@@ -1,7 +1,9 @@
 //! Tests of planning: texts in, printed graphs or messages out. The connectors here open nothing.
 
+mod builder;
 mod errors;
 mod plans;
+mod windows;
 
 use crate::{PlanOptions, Planner};
 use async_trait::async_trait;
@@ -10,6 +12,14 @@ use headwater_core::{
     Changes, Connector, Error, Registry, Result, Sink, SinkSpec, Source, SourceSpec, TableDefinition, TaskContext,
 };
 use std::sync::Arc;
+
+/// A table with an event time.
+pub(super) const BIDS: &str = "
+CREATE TABLE bids (
+    auction BIGINT NOT NULL, bidder TEXT, price BIGINT, tags TEXT[], extra STRUCT<channel TEXT, url TEXT>,
+    ts TIMESTAMP NOT NULL, WATERMARK FOR ts AS ts - INTERVAL '5 seconds'
+) WITH (connector = 'files', path = 'bids.json', format = 'json', type = 'source');
+";
 
 /// Returns a planner with the connectors `files` (read and written, projects), `inbox` (read only, always all columns),
 /// `store` (written only, by key) and `stdout`.
