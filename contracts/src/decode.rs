@@ -31,6 +31,17 @@ impl Contract {
     /// # Errors
     /// `Internal`, when the arrays have different lengths; a bad line is never an error.
     pub fn decode(&self, values: &BinaryArray, positions: &StringArray, source: &str) -> Result<Decoded> {
+        let (rows, letters) = self.decode_numbered(values, positions, source)?;
+        Ok(Decoded { rows, dead_letters: letters.into_iter().map(|(_, letter)| letter).collect() })
+    }
+
+    /// Decodes lines; each dead letter comes with the index of its line.
+    pub(crate) fn decode_numbered(
+        &self,
+        values: &BinaryArray,
+        positions: &StringArray,
+        source: &str,
+    ) -> Result<(RecordBatch, Vec<(usize, DeadLetter)>)> {
         let n_lines = values.len();
         if positions.len() != n_lines {
             let message = format!("{n_lines} lines with {} positions", positions.len());
@@ -51,11 +62,10 @@ impl Contract {
             columns.metadata.pad_to(index + 1);
             columns.data.pad_to(index + 1);
             good.push(letter.is_none());
-            dead_letters.extend(letter.map(|letter| *letter));
+            dead_letters.extend(letter.map(|letter| (index, *letter)));
         }
         let mask = (!dead_letters.is_empty()).then(|| BooleanArray::from(good));
-        let rows = columns.finish(positions, mask.as_ref())?;
-        Ok(Decoded { rows, dead_letters })
+        Ok((columns.finish(positions, mask.as_ref())?, dead_letters))
     }
 }
 

@@ -254,7 +254,7 @@ fn required_pointers(fields: &[FieldShape], value: &Value, pointer: &str, found:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn valid_events_of_every_contract_decode(seed: u64, which in 0..34_usize) {
