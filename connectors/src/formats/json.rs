@@ -115,7 +115,7 @@ impl Decode for JsonDecoder {
 }
 
 fn in_millis(fields: &Fields) -> Fields {
-    fields.iter().map(|field| field_in_millis(field)).collect()
+    fields.iter().map(field_in_millis).collect()
 }
 
 fn field_in_millis(field: &FieldRef) -> FieldRef {

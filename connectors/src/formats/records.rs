@@ -354,3 +354,82 @@ impl Scan {
         self.n_breaks > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Hands out a few bytes at a time.
+    struct Trickle(io::Cursor<Vec<u8>>, usize);
+
+    impl Read for Trickle {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let n_bytes = self.1.min(out.len());
+            self.0.read(&mut out[..n_bytes])
+        }
+    }
+
+    /// Cuts a text; returns the records with their places and the numbers of bytes of what was rejected.
+    fn cut(text: &[u8], cutting: Cutting, rows_max: usize, at_once: usize) -> (Vec<(Place, Vec<u8>)>, Vec<u64>) {
+        let input = Trickle(io::Cursor::new(text.to_vec()), at_once);
+        let mut records = Records::new(Box::new(input), cutting, Place::START);
+        let (mut found, mut rejected) = (Vec::new(), Vec::new());
+        loop {
+            let chunk = records.next_chunk(rows_max).expect("memory can be read");
+            assert!(chunk.records.len() + chunk.rejected.len() <= rows_max);
+            found.extend(chunk.records.iter().map(|record| (record.place, records.bytes(record).to_vec())));
+            rejected.extend(chunk.rejected.iter().map(|rejected| rejected.n_bytes));
+            if chunk.ended {
+                assert_eq!(records.next().offset, text.len() as u64);
+                return (found, rejected);
+            }
+        }
+    }
+
+    fn cutting(framing: Framing, record_bytes_max: usize) -> Cutting {
+        Cutting { framing, blank: Blank::Empty, tail: Tail::Record, record_bytes_max }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn csv_records_are_cut_where_the_csv_library_cuts_them(
+            rows in prop::collection::vec(prop::collection::vec("[a,\"\n å]{0,5}", 1..4), 0..12),
+            rows_max in 1_usize..5,
+            at_once in 1_usize..20,
+        ) {
+            let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            rows.iter().for_each(|row| writer.write_record(row).expect("memory can be written"));
+            let text = writer.into_inner().expect("memory can be written");
+            let framing = Framing::Csv { delimiter: b',', quote: b'"' };
+            let (found, rejected) = cut(&text, cutting(framing, 1000), rows_max, at_once);
+            prop_assert!(rejected.is_empty());
+            prop_assert_eq!(found.len(), rows.len());
+            for ((place, bytes), row) in found.iter().zip(&rows) {
+                let start = usize::try_from(place.offset).expect("is small");
+                prop_assert!(text[start..].starts_with(bytes));
+                let n_lines = text[..start].iter().filter(|byte| **byte == b'\n').count() as u64;
+                prop_assert_eq!(place.line, n_lines + 1);
+                let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+                let fields = reader.records().next().expect("a record").expect("is text");
+                prop_assert_eq!(fields.iter().collect::<Vec<_>>(), row.iter().collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn lines_beyond_the_limit_are_rejected_and_no_others(
+            lines in prop::collection::vec("[ab]{1,12}", 0..20),
+            rows_max in 1_usize..5,
+            at_once in 1_usize..20,
+        ) {
+            let text = lines.join("\n");
+            let (found, rejected) = cut(text.as_bytes(), cutting(Framing::Line, 6), rows_max, at_once);
+            let kept: Vec<&[u8]> = lines.iter().filter(|line| line.len() <= 6).map(|line| line.as_bytes()).collect();
+            prop_assert_eq!(found.iter().map(|(_, bytes)| bytes.as_slice()).collect::<Vec<_>>(), kept);
+            let long: Vec<u64> = lines.iter().map(|line| line.len() as u64).filter(|n_bytes| *n_bytes > 6).collect();
+            prop_assert_eq!(rejected, long);
+        }
+    }
+}

@@ -48,11 +48,11 @@ impl Connector for InboxConnector {
         };
         check_topic(&topic)?;
         let schema = table.columns()?;
-        options.one_of("format", "raw", &["raw", "json", "raw_string"])?;
-        let kind = FormatKind::parse(options, "x.raw").or_else(|error| match options.get("format") {
-            None => Ok(FormatKind::Raw),
-            Some(_) => Err(error),
-        })?;
+        let kind = match options.one_of("format", "raw", &["raw", "json", "raw_string"])? {
+            "json" => FormatKind::Json,
+            "raw_string" => FormatKind::RawString,
+            _ => FormatKind::Raw,
+        };
         let format = LineFormat::parse(kind, options, &schema)?
             .ok_or_else(|| Error::invalid("an inbox holds lines, not Parquet"))?;
         let cutting = format.cutting(options, Tail::Unfinished)?;

@@ -58,9 +58,16 @@ async fn each_bad_csv_record_is_one_dead_letter() {
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_costs_one_line() {
-    check("q.csv", b"id,name,x\n1,\"open,\n2,b,\n3,c,\n", &[], &[2, 3], expect![[r#"
+    check(
+        "q.csv",
+        b"id,name,x\n1,\"open,\n2,b,\n3,c,\n",
+        &[],
+        &[2, 3],
+        expect![[r#"
         q.csv:10 undecodable [] line 2: a quoted field is never closed | 1,"open,
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
