@@ -123,6 +123,8 @@ impl Format {
 pub(crate) struct FilesSpec {
     pub(crate) table: String,
     pub(crate) path: PathBuf,
+    /// The path as the user wrote it.
+    shown: String,
     pub(crate) format: Format,
     pub(crate) schema: SchemaRef,
     pub(crate) rows_per_file_max: usize,
@@ -139,6 +141,7 @@ impl FilesSpec {
         let rows = if is_file { None } else { options.parse("rows_per_file_max", "a whole number")? };
         Ok(Self {
             table: table.name.clone(),
+            shown: options.require("path")?.to_owned(),
             path: table.base.join(options.require("path")?),
             format,
             schema: table.columns()?,
@@ -151,7 +154,7 @@ impl FilesSpec {
 #[async_trait]
 impl SinkSpec for FilesSpec {
     fn describe(&self) -> String {
-        format!("{} '{}'", self.format.extension(), self.path.display())
+        format!("{} '{}'", self.format.extension(), self.shown)
     }
 
     fn changes(&self) -> Changes {

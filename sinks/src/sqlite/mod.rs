@@ -54,6 +54,7 @@ impl Connector for Sqlite {
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
         let options = &table.options;
         Ok(Arc::new(SqliteSpec {
+            shown: options.require("path")?.to_owned(),
             path: table.base.join(options.require("path")?),
             table: options.get("table").unwrap_or(&table.name).to_owned(),
             schema: table.columns()?,
@@ -68,6 +69,8 @@ impl Connector for Sqlite {
 #[derive(Debug, Clone)]
 struct SqliteSpec {
     path: PathBuf,
+    /// The path as the user wrote it.
+    shown: String,
     table: String,
     schema: SchemaRef,
     /// The columns of the primary key; none for a table of insertions.
@@ -79,7 +82,7 @@ struct SqliteSpec {
 #[async_trait]
 impl SinkSpec for SqliteSpec {
     fn describe(&self) -> String {
-        format!("sqlite table '{}' in '{}'", self.table, self.path.display())
+        format!("sqlite table '{}' in '{}'", self.table, self.shown)
     }
 
     fn changes(&self) -> Changes {

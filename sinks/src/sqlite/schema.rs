@@ -66,6 +66,7 @@ impl Affinity {
             || self == Self::Blob
             || matches!((self, wanted), (Self::Integer, Self::Numeric) if declared == "BOOLEAN")
             || matches!((self, wanted), (Self::Numeric, Self::Integer | Self::Real))
+            || matches!((self, wanted), (Self::Real, Self::Numeric) if declared.starts_with("DECIMAL"))
             || (self == Self::Text && wanted == Self::Numeric && (is_text_type(declared) || declared.starts_with('D')))
     }
 }

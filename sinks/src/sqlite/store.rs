@@ -7,7 +7,7 @@ use super::failure::sql;
 use super::schema::{self, quoted};
 use super::stage;
 use super::{SqliteSpec, commit};
-use headwater_core::{Batch, Epoch, Error, Prepared, Result, consolidate};
+use headwater_core::{Batch, Epoch, Error, ErrorKind, Prepared, Result, consolidate};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -92,9 +92,9 @@ impl Store {
         }
         self.run = self.transact(|transaction, store| {
             let failed = |error| sql(&store.spec.path, error);
-            schema::ensure(transaction, &store.spec)?;
+            schema::ensure(transaction, store.spec)?;
             transaction.execute_batch(commit::CREATE_EPOCHS).map_err(failed)?;
-            let staging = stage::create(&store.staging, store.spec.schema.fields().len());
+            let staging = stage::create(store.staging, store.spec.schema.fields().len());
             transaction.execute_batch(&staging).map_err(failed)?;
             let started =
                 transaction.query_row(commit::START_RUN, params![store.pipeline, store.node], |row| row.get(0));
@@ -129,7 +129,11 @@ impl Store {
         if self.n_running < SPILL_ROWS {
             return Ok(());
         }
-        self.stage(None)
+        match self.stage(None) {
+            // The rows are held and are staged later: an error would make the engine bring them a second time.
+            Err(error) if error.kind() == ErrorKind::Unavailable => Ok(()),
+            staged => staged,
+        }
     }
 
     /// Stages what is held, as part of the running epoch (`None`) or as its end.
