@@ -99,16 +99,7 @@ fn schemas() -> Value {
     let object = json!({"type": "object"});
     let counts = json!({"type": "object", "additionalProperties": count});
     json!({
-        "Problem": {
-            "type": "object",
-            "description": "Problem details (RFC 9457); some problems have more members, such as line and column.",
-            "required": ["type", "title", "status", "detail"],
-            "properties": {
-                "type": {"type": "string", "enum": Fault::ALL.iter().map(|fault|
-                    format!("urn:headwater:problem:{}", fault.facts().1)).collect::<Vec<_>>()},
-                "title": text, "status": {"type": "integer"}, "detail": text, "help": text,
-            },
-        },
+        "Problem": problem_schema(),
         "Event": {
             "description": "One event or an array of them: the full envelope or its bare data.",
             "anyOf": [object, {"type": "array", "items": object}],
@@ -162,5 +153,19 @@ fn schemas() -> Value {
         },
         "Health": {"type": "object", "required": ["status"], "properties": {"status": text}},
         "Object": object,
+    })
+}
+
+fn problem_schema() -> Value {
+    let text = json!({"type": "string"});
+    let types = Fault::ALL.iter().map(|fault| format!("urn:headwater:problem:{}", fault.facts().1)).collect::<Vec<_>>();
+    json!({
+        "type": "object",
+        "description": "Problem details (RFC 9457); some problems have more members, such as line and column.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "enum": types},
+            "title": text, "status": {"type": "integer"}, "detail": text, "help": text,
+        },
     })
 }

@@ -70,9 +70,12 @@ faults! {
     TimedOut = SERVICE_UNAVAILABLE "timed-out" "The request took too long",
 }
 
-/// A problem on its way to the client.
+/// A problem on its way to the client. Boxed, because every result in the crate carries room for one.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Facts>);
+
+#[derive(Debug)]
+struct Facts {
     fault: Fault,
     detail: String,
     members: Map<String, Value>,
@@ -82,20 +85,20 @@ pub(crate) struct Problem {
 impl Problem {
     /// Makes a problem with a sentence for a person.
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Self { fault, detail: detail.into(), members: Map::new(), headers: Vec::new() }
+        Self(Box::new(Facts { fault, detail: detail.into(), members: Map::new(), headers: Vec::new() }))
     }
 
     /// Adds an extension member.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.into(), value.into());
+        self.0.members.insert(name.into(), value.into());
         self
     }
 
     /// Adds a response header.
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
@@ -133,20 +136,21 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, code, title) = self.fault.facts();
+        let Facts { fault, detail, members, headers: own } = *self.0;
+        let (status, code, title) = fault.facts();
         let mut body = Map::new();
         body.insert("type".into(), json!(format!("urn:headwater:problem:{code}")));
         body.insert("title".into(), json!(title));
         body.insert("status".into(), json!(status.as_u16()));
-        body.insert("detail".into(), json!(self.detail));
-        body.extend(self.members);
+        body.insert("detail".into(), json!(detail));
+        body.extend(members);
         let mut response = (status, Value::Object(body).to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        for (name, value) in self.headers {
+        for (name, value) in own {
             headers.insert(name, value);
         }
         response
@@ -170,7 +174,7 @@ mod tests {
         ];
         for (error, status, detail) in cases {
             let problem = Problem::from(error);
-            assert!(problem.detail.starts_with(detail), "{}", problem.detail);
+            assert!(problem.0.detail.starts_with(detail), "{}", problem.0.detail);
             assert_eq!(problem.into_response().status(), status);
         }
     }
@@ -179,6 +183,6 @@ mod tests {
     fn the_place_and_the_help_are_members() {
         let error = Error::invalid("x").with_span(Span { line: 2, column: 9 }).with_help("do y");
         let problem = Problem::from(error);
-        assert_eq!(Value::Object(problem.members), json!({"line": 2, "column": 9, "help": "do y"}));
+        assert_eq!(Value::Object(problem.0.members), json!({"line": 2, "column": 9, "help": "do y"}));
     }
 }
