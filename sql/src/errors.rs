@@ -113,12 +113,25 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
         if let Some(span) = place.find_name(name) {
             error = error.with_place(span);
         }
+    } else if message.contains("Unnest should be rewritten") {
+        error = Error::invalid("UNNEST is not supported here");
+        error = error.with_help("unnest in the select list of a subquery, and use its result outside");
+        if let Some(span) = place.find_call("unnest") {
+            error = error.with_place(span);
+        }
+    } else if message.contains("for type interval") {
+        error = error.with_help("write a number and a unit, such as interval '3 months' or interval '1 day'");
+        if let Some(span) = place.find_name("interval") {
+            error = error.with_place(span);
+        }
     } else if message.contains("Cannot coerce") || message.contains("cannot be cast") {
         error = error.with_help("CAST one side to the type of the other");
     } else if let Some(help) = diagnostic.and_then(|diagnostic| diagnostic.helps.first()) {
         error = error.with_help(help.message.clone());
     }
-    match function_in(message).and_then(|name| place.find_call(name)) {
+    let words = message.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let span = words.filter(|word| functions.binary_search(word).is_ok()).find_map(|word| place.find_call(word));
+    match span {
         Some(span) => error.with_place(span),
         None => error,
     }
@@ -137,12 +150,26 @@ fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     Some(rest.split(end).next().unwrap_or_default().to_owned())
 }
 
+/// What DataFusion and Arrow put before a message, and what tells the user nothing.
+const PREFIXES: [&str; 7] = [
+    "Error during planning: ",
+    "Execution error: ",
+    "Internal error: ",
+    "Arrow error: ",
+    "Parser error: ",
+    "Invalid argument error: ",
+    "This feature is not implemented: ",
+];
+
 /// Keeps the first sentence of what concerns the user.
 fn cleaned(message: &str) -> String {
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
     let message = message.split("\nThis issue was likely caused by a bug").next().unwrap_or_default();
     let message = message.split(" No function matches the given name").next().unwrap_or_default();
-    let message = message.trim_start_matches("Error during planning: ").trim_start_matches("Invalid argument error: ");
+    let mut message = message.rsplit("user-defined coercion failed with: ").next().unwrap_or_default();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| message.strip_prefix(prefix)) {
+        message = rest;
+    }
     let text = message.split('\n').map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     text.trim_end_matches('.').to_owned()
 }

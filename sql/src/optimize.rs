@@ -28,9 +28,14 @@ use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpres
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use std::sync::Arc;
 
+/// Makes types fit: only then are the types of a query's columns known.
+pub(crate) fn analyzed(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
+    Analyzer::new().execute_and_check(plan, config, |_, _| {})
+}
+
 /// Makes types fit and applies the rules.
 pub(crate) fn optimized(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
-    let plan = Analyzer::new().execute_and_check(plan, config, |_, _| {})?;
+    let plan = analyzed(plan, config)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),

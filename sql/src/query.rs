@@ -3,16 +3,20 @@
 
 use crate::catalog::Context;
 use crate::errors::from_datafusion;
+use crate::optimize::analyzed;
 use crate::position::WithPlace;
 use crate::refuse::refuse_unsupported;
 use crate::settings::Settings;
 use crate::table::parser_options;
 use crate::windows::resolve_windows;
 use datafusion::common::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
 use headwater_core::{Error, Result};
+
+/// The function behind `struct.field`.
+const GET_FIELD: &str = "get_field";
 
 /// Plans a query.
 pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
@@ -22,7 +26,27 @@ pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Conte
     let fail = |error: DataFusionError| from_datafusion(error, context.place, &context.functions.all_names());
     let planner = SqlToRel::new_with_options(context, parser_options());
     let plan = planner.sql_statement_to_plan(Statement::Query(query)).map_err(fail)?;
-    resolve_windows(plan, settings, context.place).map_err(fail)
+    let plan = resolve_windows(plan, settings, context.place).and_then(fields_by_name).map_err(fail)?;
+    analyzed(plan, &context.functions.config).map_err(fail)
+}
+
+/// Calls a field of a struct that has no alias by the name of the field, as in `SELECT window.start`.
+fn fields_by_name(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(plan) };
+    let mut taken: Vec<String> = projection.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut named = |expr: &Expr| {
+        let Expr::ScalarFunction(call) = expr else { return expr.clone() };
+        let (GET_FIELD, Some(Expr::Literal(name, _))) = (call.name(), call.args.last()) else { return expr.clone() };
+        match name.try_as_str().flatten() {
+            Some(name) if !taken.iter().any(|other| other == name) => {
+                taken.push(name.to_owned());
+                expr.clone().alias(name)
+            }
+            _ => expr.clone(),
+        }
+    };
+    let exprs = projection.expr.iter().map(&mut named).collect();
+    Projection::try_new(exprs, projection.input).map(LogicalPlan::Projection)
 }
 
 fn refuse_unrepeatable(context: &Context<'_>) -> Result<()> {

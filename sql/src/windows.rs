@@ -3,12 +3,14 @@
 //! projection carries it. It computes nothing itself: the function is that of `operators`. No state.
 
 use crate::errors::wrapped;
+use crate::optimize::coerced;
 use crate::position::{Place, WithPlace};
 use crate::settings::Settings;
 use crate::types::TIMESTAMP;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
@@ -194,6 +196,11 @@ fn resolve_call(expr: Expr, inputs: &DFSchema, settings: &Settings, place: &Plac
                 .with_help("write tumble(interval '1 month') or tumble(ts, interval '1 month', 'Europe/Oslo')");
             return Err(wrapped(placed(error, place)));
         }
+    }
+    // What follows the time must be constant where it is planned: `timestamp '2024-04-01'` is a cast of a text so far.
+    let config = Arc::new(ConfigOptions::new());
+    for arg in args.iter_mut().skip(1) {
+        *arg = coerced(arg.clone(), inputs, &config)?;
     }
     if let (2, Some(zone)) = (args.len(), &settings.time_zone) {
         args.push(lit(zone.as_str()));

@@ -369,3 +369,94 @@ fn a_source_with_a_key_is_corrected_by_version() {
     "#]],
     );
 }
+
+#[test]
+fn values_and_a_select_without_a_table() {
+    check("SELECT n, t FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE n > 1;", expect![[r#"
+        source_stdout_values
+            source values, 2 rows
+          → stdout_rows [forward, append-only]
+        stdout_rows
+            filter column1 > 1
+            project [column1 AS n, column2 AS t]
+          → sink_stdout [gather, append-only]
+        sink_stdout
+            sink stdout (n Int64!, t Utf8) key []
+    "#]]);
+    check("SELECT 1 AS one;", expect![[r#"
+        source_stdout_values
+            source values, 1 rows
+          → stdout_rows [forward, append-only]
+        stdout_rows
+            project [1 AS one]
+          → sink_stdout [gather, append-only]
+        sink_stdout
+            sink stdout (one Int64!) key []
+    "#]]);
+    check("SELECT count(*) AS n FROM bids WHERE false;", expect![[r#"
+        source_stdout_values
+            source values, 0 rows
+          → stdout_rows [forward, append-only]
+        stdout_rows
+            project [true AS __row]
+          → stdout_aggregate [gather, append-only]
+        stdout_aggregate
+            aggregate [count(1) AS count(Int64(1))]
+            project [count(Int64(1)) AS n]
+          → sink_stdout [gather, changing]
+        sink_stdout
+            sink stdout (n Int64!) key []
+    "#]]);
+}
+
+#[test]
+fn subqueries_become_joins() {
+    check(
+        "SELECT auction FROM bids b WHERE NOT EXISTS (SELECT 1 FROM bids c WHERE c.price = b.auction);",
+        expect![[r#"
+            source_bids
+                source bids.json [auction, price, ts]
+                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+              → stdout_rows [forward, append-only]
+              → stdout_rows_2 [forward, append-only]
+            stdout_rows
+                project [auction]
+              → stdout_join#0 [hash(auction), append-only]
+            stdout_rows_2
+                filter price IS NOT NULL
+                project [price]
+              → stdout_join#1 [hash(price), append-only]
+            stdout_join
+                join left anti on [auction = price]
+              → sink_stdout [gather, changing]
+            sink_stdout
+                sink stdout (auction Int64!) key []
+        "#]],
+    );
+    check(
+        "SELECT b.auction, (SELECT max(price) FROM bids c WHERE c.auction = b.auction) AS m FROM bids b;",
+        expect![[r#"
+            source_bids
+                source bids.json [auction, price, ts]
+                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+              → stdout_rows [forward, append-only]
+              → stdout_rows_2 [forward, append-only]
+            stdout_rows
+                project [auction, true AS __always_true, price]
+              → stdout_aggregate [hash(auction, __always_true), append-only]
+            stdout_rows_2
+                project [auction]
+              → stdout_join#0 [hash(auction), append-only]
+            stdout_aggregate
+                aggregate [max(price) AS max(c.price)] by [auction, __always_true]
+                project [max(c.price), auction]
+              → stdout_join#1 [hash(auction), changing]
+            stdout_join
+                join left on [auction = auction]
+                project [auction, max(c.price) AS m]
+              → sink_stdout [gather, changing]
+            sink_stdout
+                sink stdout (auction Int64!, m Int64) key []
+        "#]],
+    );
+}

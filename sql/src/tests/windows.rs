@@ -88,13 +88,11 @@ fn settings_apply_to_the_statements_after_them() {
               → early_aggregate [hash(tumble(1 day)), append-only]
             late_aggregate
                 aggregate [count(1) AS count(Int64(1))] by [tumble(1 day)], window tumble(1 day), final, late rows to dead letters
-                project [get_field(tumble(1 day), start) AS w[start], count(Int64(1)) AS n]
-                project [w[start] AS start, n]
+                project [get_field(tumble(1 day), start) AS start, count(Int64(1)) AS n]
               → sink_late [gather, append-only]
             early_aggregate
                 aggregate [count(1) AS count(Int64(1))] by [tumble(1 day)], window tumble(1 day), changes, late rows update for 2592000000000000 ns
-                project [get_field(tumble(1 day), start) AS w[start], count(Int64(1)) AS n]
-                project [w[start] AS start, n]
+                project [get_field(tumble(1 day), start) AS start, count(Int64(1)) AS n]
               → sink_early [gather, changing]
             sink_late
                 sink late (start Timestamp(ns), n Int64) key []
@@ -129,8 +127,7 @@ fn contract_tables_decode_and_correct() {
               → quarters_aggregate [hash(_company_id), changing]
             quarters_aggregate
                 aggregate [count(1) AS count(Int64(1)), avg(rating) AS avg(feedback.rating)] by [_company_id, tumble(3 months)], window tumble(3 months), changes, late rows to dead letters
-                project [_company_id AS company, get_field(tumble(3 months), start) AS w[start], count(Int64(1)) AS n, avg(feedback.rating) AS rating]
-                project [company, w[start] AS start, n, rating]
+                project [_company_id AS company, get_field(tumble(3 months), start) AS start, count(Int64(1)) AS n, avg(feedback.rating) AS rating]
               → sink_quarters [gather, changing]
             sink_quarters
                 sink quarters (company Utf8!, start Timestamp(ns)!, n Int64, rating Float64) key [0, 1]
@@ -173,7 +170,9 @@ fn who_groups_by_the_start_of_a_window_groups_by_the_window() {
         INSERT INTO out
         SELECT tumble(interval '1 day')['start'] AS start, tumble(interval '1 day')['end'] AS until, sum(price) AS total
         FROM bids GROUP BY 1, 2;";
-    check(sql, expect![[r#"
+    check(
+        sql,
+        expect![[r#"
         source_bids
             source bids.json [price, ts]
             event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
@@ -188,7 +187,8 @@ fn who_groups_by_the_start_of_a_window_groups_by_the_window() {
           → sink_out [gather, append-only]
         sink_out
             sink out (start Timestamp(ns)!, until Timestamp(ns)!, total Int64) key []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -199,7 +199,9 @@ fn an_aggregate_of_closed_windows_is_final_too() {
         SELECT w, max(total) AS most
         FROM (SELECT auction, tumble(interval '1 day') AS w, sum(price) AS total FROM bids GROUP BY auction, w)
         GROUP BY w;";
-    check(sql, expect![[r#"
+    check(
+        sql,
+        expect![[r#"
         source_bids
             source bids.json [auction, price, ts]
             event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
@@ -217,5 +219,28 @@ fn an_aggregate_of_closed_windows_is_final_too() {
           → sink_out [gather, append-only]
         sink_out
             sink out (w Struct("start": non-null Timestamp(ns), "end": non-null Timestamp(ns))!, most Int64) key []
+    "#]],
+    );
+}
+
+#[test]
+fn fiscal_years_and_fields_by_name() {
+    let sql = "SELECT window.start, window.end, n FROM (
+        SELECT tumble(ts, interval '1 year', 'Europe/Oslo', timestamp '2024-04-01') AS window, count(*) AS n
+        FROM bids GROUP BY 1);";
+    check(sql, expect![[r#"
+        source_bids
+            source bids.json [ts]
+            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+          → stdout_rows [forward, append-only]
+        stdout_rows
+            project [tumble(ts, IntervalMonthDayNano { months: 12, days: 0, nanoseconds: 0 }, Europe/Oslo, 1711929600000000000) AS tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))]
+          → stdout_aggregate [hash(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))), append-only]
+        stdout_aggregate
+            aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))], window tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), final, late rows to dead letters
+            project [get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), start) AS start, get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), end) AS end, count(Int64(1)) AS n]
+          → sink_stdout [gather, append-only]
+        sink_stdout
+            sink stdout (start Timestamp(ns)!, end Timestamp(ns)!, n Int64!) key []
     "#]]);
 }
