@@ -71,8 +71,7 @@ pub(crate) async fn run_source(mut task: SourceTask) -> Result<(), Interrupt> {
         ended: false,
     };
     loop {
-        let keeps_time = !progress.ended && task.event_time.is_some();
-        let deadline = if keeps_time { progress.partitions.next_deadline() } else { None };
+        let deadline = if task.keeps_time(&progress) { progress.partitions.next_deadline() } else { None };
         let deadline = deadline.map(|reading_time| progress.started + task.output.held_up + reading_time);
         tokio::select! {
             // Barriers come first, or a source that always has rows would keep the epoch open for ever. Rows come
@@ -88,7 +87,7 @@ pub(crate) async fn run_source(mut task: SourceTask) -> Result<(), Interrupt> {
             }
             () = sleep_until(deadline.unwrap_or(progress.started)), if deadline.is_some() => {}
         }
-        if keeps_time && !progress.ended {
+        if task.keeps_time(&progress) {
             let now = progress.reading_time(task.output.held_up);
             if let Some(watermark) = progress.partitions.changed(now) {
                 task.output.watermark(watermark).await?;
@@ -108,6 +107,12 @@ async fn poll(source: &mut dyn Source, wait_until: Option<Instant>, rows_max: us
 }
 
 impl SourceTask {
+    /// Returns whether the watermark may move: not after the end, not without event time, and not while the source
+    /// has yet to begin input that may be older than all it has returned.
+    fn keeps_time(&self, progress: &Progress) -> bool {
+        !progress.ended && self.event_time.is_some() && !self.source.holds_watermark()
+    }
+
     /// Passes a barrier on; returns whether it was the last.
     async fn on_barrier(&mut self, barrier: Barrier) -> Result<bool, Interrupt> {
         let emitted = self.operators.barrier(&barrier)?;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 /// Runs a bounded source and returns the watermarks that the chain behind it saw.
 async fn watermarks(partitions: &[Vec<Step>], parallelism: usize) -> Vec<Watermark> {
+    watermarks_of(MemorySource::bounded(partitions, parallelism), parallelism).await
+}
+
+async fn watermarks_of(source: MemorySource, parallelism: usize) -> Vec<Watermark> {
     let (store, seen) = (Store::default(), Arc::default());
-    let source = MemorySource::bounded(partitions, parallelism);
     let graph = GraphBuilder::line(source, vec![watch_time(&seen)], &store);
-    let mut options = options(parallelism);
-    options.parallelism = parallelism;
-    start(graph, options).unwrap().join().await.unwrap();
+    start(graph, options(parallelism)).unwrap().join().await.unwrap();
     let seen: &Mutex<Vec<Watermark>> = &seen;
     seen.lock().unwrap().clone()
 }
@@ -38,6 +39,22 @@ async fn an_idle_partition_does_not_hold_the_watermark() {
     assert_eq!(seen[0], at(2), "{seen:?}");
     assert!(matches!(seen[1], Watermark::At(EventTime(14..=16))), "after five seconds: {seen:?}");
     assert_eq!(seen.last(), Some(&END));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_with_unread_older_input_holds_its_watermark_and_is_not_idle() {
+    let pause = Step::Pause(Duration::from_secs(60));
+    let partitions = [vec![rows([7]), rows([8])], vec![rows([2]), pause, rows([9])]];
+    let seen = watermarks_of(MemorySource::bounded(&partitions, 1), 1).await;
+    assert_eq!(seen[0], at(7), "the older partition has not begun: {seen:?}");
+    let seen = watermarks_of(MemorySource::bounded(&partitions, 1).holding(), 1).await;
+    assert_eq!(seen[0], at(2), "{seen:?}");
+    let waits = [vec![Step::Pause(Duration::from_secs(60)), rows([2])]];
+    let seen = watermarks_of(MemorySource::bounded(&waits, 1), 1).await;
+    assert_eq!(seen, [Watermark::Idle, at(i64::MIN), at(2), END]);
+    let late_start = [vec![rows([5]), Step::Pause(Duration::from_secs(60)), rows([6])], vec![]];
+    let seen = watermarks_of(MemorySource::bounded(&late_start, 1).holding(), 1).await;
+    assert_eq!(seen, [END], "the second partition never begins");
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,15 +81,22 @@ pub(crate) struct MemorySource {
     partitions: Vec<Vec<Step>>,
     ends: bool,
     parallelism_max: usize,
+    holds_until_begun: bool,
 }
 
 impl MemorySource {
+    /// Lets the source hold its watermark until every partition has begun.
+    pub(crate) fn holding(mut self) -> Self {
+        self.holds_until_begun = true;
+        self
+    }
+
     pub(crate) fn bounded(partitions: &[Vec<Step>], parallelism_max: usize) -> Self {
-        Self { partitions: partitions.to_vec(), ends: true, parallelism_max }
+        Self { partitions: partitions.to_vec(), ends: true, parallelism_max, holds_until_begun: false }
     }
 
     pub(crate) fn endless(partitions: &[Vec<Step>]) -> Self {
-        Self { partitions: partitions.to_vec(), ends: false, parallelism_max: 1 }
+        Self { partitions: partitions.to_vec(), ends: false, parallelism_max: 1, holds_until_begun: false }
     }
 }
 
@@ -114,7 +121,12 @@ impl SourceSpec for MemorySource {
             steps: self.partitions[p].clone(),
             done: 0,
         });
-        Ok(Box::new(OpenSource { scripts: scripts.collect(), ends: self.ends, pause_until: None }))
+        Ok(Box::new(OpenSource {
+            scripts: scripts.collect(),
+            ends: self.ends,
+            pause_until: None,
+            holds_until_begun: self.holds_until_begun,
+        }))
     }
 }
 
@@ -127,6 +139,7 @@ struct Script {
 struct OpenSource {
     scripts: VecDeque<Script>,
     ends: bool,
+    holds_until_begun: bool,
     pause_until: Option<Instant>,
 }
 
@@ -160,6 +173,10 @@ impl Source for OpenSource {
             };
         }
         Ok(if self.ends { Polled::End } else { Polled::Idle })
+    }
+
+    fn holds_watermark(&self) -> bool {
+        self.holds_until_begun && self.scripts.iter().any(|script| script.done == 0)
     }
 
     fn position(&self) -> Position {
