@@ -1,7 +1,7 @@
-//! Typed columns that JSON values are written to as they are read: one pass over the bytes, no tree in between. Every
-//! value is checked against its rules on the way. A value that breaks one becomes a null and a fault of its row; the
-//! caller filters such rows out when the batch is done, so columns always have one value for each row. The state is
-//! the columns of one batch; they grow with the bytes that are read and with nothing else.
+//! Typed columns that values are written to one by one, and what is learnt of a row on the way. Every value is checked
+//! against its rules. A value that breaks one becomes a null and a fault of its row; the caller filters such rows out
+//! when the batch is done, so columns always have one value for each row. The state is the columns of one batch; they
+//! grow with the bytes that are read and with nothing else. How JSON becomes values is `cell`'s business.
 
 use crate::rules::{Wrong, check_range, check_text, shown, time_nanos};
 use crate::shape::{FieldShape, Kind, arrow_fields};
@@ -12,14 +12,8 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::Field;
 use headwater_core::{Reason, Result};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
-use std::fmt;
 use std::sync::Arc;
-
-/// Integers up to here are exact in a double; a greater one with a fraction sign is not taken for a whole number.
-const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The first fault of a row in the order of the schema.
 #[derive(Debug)]
@@ -37,7 +31,7 @@ pub(crate) struct Row {
     /// The company that the metadata names.
     pub(crate) company: Option<String>,
     /// Where in lists the reader is, from the outside in.
-    indexes: Vec<usize>,
+    pub(crate) indexes: Vec<usize>,
 }
 
 impl Row {
@@ -58,16 +52,24 @@ impl Row {
         let message = format!("'{}' is missing or null, expected {}", shape.name, expected(&shape.kind));
         self.fault(shape.rank, &shape.path, (Reason::MissingField, message));
     }
+
+    /// Notes that an item of a list is null.
+    pub(crate) fn missing_item(&mut self, shape: &FieldShape) {
+        let message = format!("found null, expected {}", expected(&shape.kind));
+        self.fault(shape.rank, &shape.path, (Reason::MalformedField, message));
+    }
 }
 
 /// A column under construction.
 pub(crate) struct Column<'s> {
     pub(crate) shape: &'s FieldShape,
-    data: Data<'s>,
-    last_is_null: bool,
+    pub(crate) data: Data<'s>,
+    /// Whether the last value is a null.
+    pub(crate) last_is_null: bool,
 }
 
-enum Data<'s> {
+/// The values of a column.
+pub(crate) enum Data<'s> {
     Text(StringBuilder),
     Time(TimestampNanosecondBuilder),
     Int(Int64Builder),
@@ -99,7 +101,7 @@ impl<'s> Column<'s> {
     }
 
     /// Returns the number of values.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         use arrow::array::ArrayBuilder as _;
         match &self.data {
             Data::Text(builder) => builder.len(),
@@ -162,7 +164,7 @@ impl<'s> Column<'s> {
     }
 
     /// Adds what the absence of a value means: the default, or null.
-    fn push_absent(&mut self) {
+    pub(crate) fn push_absent(&mut self) {
         match (&mut self.data, &self.shape.default) {
             (Data::Text(builder), Some(Value::String(text))) => builder.append_value(text),
             (Data::Bool(builder), Some(Value::Bool(value))) => builder.append_value(*value),
@@ -177,11 +179,13 @@ impl<'s> Column<'s> {
         self.push_null();
     }
 
-    fn refuse_type(&mut self, row: &mut Row, found: &str) {
+    /// Notes that a value has the wrong type, and adds a null in its place.
+    pub(crate) fn refuse_type(&mut self, row: &mut Row, found: &str) {
         self.refuse(row, (Reason::MalformedField, format!("found {found}, expected {}", expected(&self.shape.kind))));
     }
 
-    fn push_text(&mut self, row: &mut Row, text: &str) {
+    /// Adds a text, or what a text stands for.
+    pub(crate) fn push_text(&mut self, row: &mut Row, text: &str) {
         let personal = self.shape.personal;
         let wrong = match (&mut self.data, &self.shape.kind) {
             (Data::Text(builder), Kind::Text(rule)) => match check_text(rule, text, personal) {
@@ -213,7 +217,7 @@ impl<'s> Column<'s> {
     }
 
     /// Adds a number; `whole` is the same number when it is one that fits 64 bits.
-    fn push_number(&mut self, row: &mut Row, number: f64, whole: Option<i64>) {
+    pub(crate) fn push_number(&mut self, row: &mut Row, number: f64, whole: Option<i64>) {
         let wrong = match (&mut self.data, &self.shape.kind, whole) {
             (Data::Int(builder), Kind::Int(range), Some(whole)) => match check_range(range, number) {
                 Ok(()) => {
@@ -238,11 +242,6 @@ impl<'s> Column<'s> {
             Some(wrong) => self.refuse(row, wrong),
             None => self.last_is_null = false,
         }
-    }
-
-    /// Returns whether the last value is a null.
-    pub(crate) fn ended_with_null(&self) -> bool {
-        self.last_is_null
     }
 
     /// Ends the column.
@@ -297,209 +296,6 @@ fn expected(kind: &Kind) -> &'static str {
 }
 
 /// Offsets are 32 bits wide; the bytes of a batch, which bound the items in it, are counted in 32 bits as well.
-fn offset(length: usize) -> i32 {
+pub(crate) fn offset(length: usize) -> i32 {
     i32::try_from(length).unwrap_or(i32::MAX)
-}
-
-/// Reads one value into a column. Only bytes that are not JSON are an error; everything else is a fault of the row.
-pub(crate) struct Cell<'c, 's> {
-    pub(crate) column: &'c mut Column<'s>,
-    pub(crate) row: &'c mut Row,
-}
-
-impl<'de> DeserializeSeed<'de> for Cell<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if !matches!(self.column.shape.kind, Kind::Map) {
-            return deserializer.deserialize_any(self);
-        }
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        match (raw.as_bytes().first(), &mut self.column.data) {
-            (Some(b'{'), Data::Text(builder)) => {
-                builder.append_value(raw);
-                self.column.last_is_null = false;
-                if self.column.shape.path == "metadata.metadata" {
-                    read_company(raw, self.column.shape, self.row).map_err(D::Error::custom)?;
-                }
-            }
-            (Some(b'n'), _) => self.column.push_absent(),
-            _ => self.column.refuse_type(self.row, "another value"),
-        }
-        Ok(())
-    }
-}
-
-/// Reads the company that the metadata of an event names.
-fn read_company(raw: &str, shape: &FieldShape, row: &mut Row) -> Result<(), serde_json::Error> {
-    #[derive(serde::Deserialize)]
-    struct Named {
-        #[serde(rename = "companyId")]
-        company_id: Option<Value>,
-    }
-    // A key that occurs twice is the only fault that is left in text which has been read once.
-    let wrong = match serde_json::from_str::<Named>(raw) {
-        Err(_) => "found the key twice or too deep a value".to_owned(),
-        Ok(Named { company_id: None }) => return Ok(()),
-        Ok(Named { company_id: Some(Value::String(text)) }) => {
-            let rule = crate::shape::TextRule { form: crate::shape::Form::Uuid, ..Default::default() };
-            match check_text(&rule, &text, false) {
-                Ok(id) => {
-                    row.company = Some(id.into_owned());
-                    return Ok(());
-                }
-                Err((_, message)) => message,
-            }
-        }
-        Ok(_) => "found another value, expected a uuid".to_owned(),
-    };
-    row.fault(shape.rank, "metadata.metadata.companyId", (Reason::MalformedField, wrong));
-    Ok(())
-}
-
-impl<'de> Visitor<'de> for Cell<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.column.push_absent();
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        match &mut self.column.data {
-            Data::Bool(builder) => {
-                builder.append_value(value);
-                self.column.last_is_null = false;
-            }
-            _ => self.column.refuse_type(self.row, if value { "true" } else { "false" }),
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the double serves range checks and columns of doubles only")]
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.column.push_number(self.row, value as f64, Some(value));
-        Ok(())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "the double serves range checks and columns of doubles only")]
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.column.push_number(self.row, value as f64, i64::try_from(value).ok());
-        Ok(())
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the number is whole and within the exact range")]
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        let whole = (value.fract() == 0.0 && value.abs() <= EXACT_INTEGER_MAX).then_some(value as i64);
-        self.column.push_number(self.row, value, whole);
-        Ok(())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.column.push_text(self.row, text);
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Self { column, row } = self;
-        let Data::List { items, ends, valid } = &mut column.data else {
-            column.refuse_type(row, "a list");
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(());
-        };
-        let first = items.len();
-        row.indexes.push(0);
-        loop {
-            let before = items.len();
-            if seq.next_element_seed(Cell { column: &mut **items, row: &mut *row })?.is_none() {
-                break;
-            }
-            debug_assert_eq!(items.len(), before + 1);
-            if items.last_is_null {
-                row.missing_item(items.shape);
-            }
-            if let Some(index) = row.indexes.last_mut() {
-                *index = items.len() - first;
-            }
-        }
-        row.indexes.pop();
-        ends.push(offset(items.len()));
-        valid.push(true);
-        column.last_is_null = false;
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { column, row } = self;
-        let Data::Object { fields, valid } = &mut column.data else {
-            column.refuse_type(row, "an object");
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(());
-        };
-        let n_before = valid.len();
-        while let Some(found) = map.next_key_seed(Key { fields: fields.as_slice() })? {
-            let Some(field) = found.and_then(|index| fields.get_mut(index)) else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            if field.len() > n_before {
-                let twice = (Reason::MalformedField, format!("the key '{}' occurs twice", field.shape.name));
-                row.fault(field.shape.rank, &field.shape.path, twice);
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            map.next_value_seed(Cell { column: field, row: &mut *row })?;
-        }
-        let mut complete = true;
-        for field in fields.iter_mut() {
-            if field.len() == n_before {
-                field.push_absent();
-            }
-            if field.last_is_null && field.shape.required {
-                row.missing(field.shape);
-            }
-            complete &= !field.last_is_null || field.shape.nullable();
-        }
-        // An object that lacks what it must have counts as null: its row is filtered out, and until then no column
-        // that promises to have no nulls shows one.
-        valid.push(complete);
-        column.last_is_null = false;
-        Ok(())
-    }
-}
-
-impl Row {
-    fn missing_item(&mut self, shape: &FieldShape) {
-        let message = format!("found null, expected {}", expected(&shape.kind));
-        self.fault(shape.rank, &shape.path, (Reason::MalformedField, message));
-    }
-}
-
-/// Reads a key and finds its field, without a copy of the key.
-struct Key<'k, 's> {
-    fields: &'k [Column<'s>],
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_, '_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.fields.iter().position(|field| field.shape.name == key))
-    }
 }

@@ -2,7 +2,8 @@
 //! the order of the schema names the letter. It reads a line once, straight into columns; it never looks at a clock,
 //! keeps nothing between two batches, and refuses a line longer than `RECORD_BYTES_MAX` unread.
 
-use crate::column::{Cell, Column, Fault, Row};
+use crate::cell::Cell;
+use crate::column::{Column, Fault, Row};
 use crate::contract::{Contract, nearest};
 use crate::events::LISTED;
 use crate::rules::shown;
@@ -212,7 +213,7 @@ impl<'de> Visitor<'de> for Line<'_, '_> {
             row.fault(0, "type", (Reason::MissingField, message));
         }
         for (part, column) in [(1, &*data), (2, &*metadata)] {
-            if !seen[part] || column.ended_with_null() {
+            if !seen[part] || column.last_is_null {
                 row.missing(column.shape);
             }
         }

@@ -17,7 +17,8 @@ pub fn event_catalogue_markdown() -> String {
          An event is one line of JSON: `{\"type\": …, \"data\": {…}, \"metadata\": {…}}`. Its type is the name of its topic. A\n\
          table of a contract has the columns `_id`, `_version`, `_time`, `_correlation_id`, `_causation_id`, `_company_id`,\n\
          `_metadata` and `_position`, then those below. The same `_id` with a newer `_time` replaces the row.\n\
-         Columns marked P may hold personal data.\n\n\
+         An optional field may be null as well as missing; fields that are not listed are passed over, so a sender may be\n\
+         ahead of this list. Columns marked P may hold personal data.\n\n\
          ## Types\n\n| type | what it says | event time |\n|---|---|---|\n",
     );
     for contract in catalog() {

@@ -3,6 +3,7 @@
 //! only state is the catalogue, which is compiled once and never changes.
 
 mod canonical;
+mod cell;
 mod check;
 mod column;
 mod contract;

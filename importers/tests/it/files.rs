@@ -269,6 +269,22 @@ fn a_file_is_known_by_its_columns_its_ids_and_its_name() {
 }
 
 #[test]
+fn a_folder_of_mappings_takes_the_place_of_ours() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/buddy-checkins.toml");
+    let text = std::fs::read_to_string(ours).expect("our mapping").replace("\"checkin_date\"]", "\"Dato\"]");
+    std::fs::write(folder.path().join("buddy-checkins.toml"), text).expect("writes");
+    let mapping = Mapping::load(Kind::BuddyCheckins, Some(folder.path())).expect("a mapping");
+    let (mut log, mut ledger, context) = (Log::default(), Ledger::default(), context("c.csv"));
+    let (kind, mapping, context) = (Kind::BuddyCheckins, &mapping, &context);
+    let import = Import { kind, mapping, context, log: &mut log, ledger: &mut ledger, errors: None };
+    let summary = import.run(Cursor::new("match_id;dato;alder\nM1;05.01.2025;40\n")).expect("imports");
+    assert_eq!((summary.success, summary.ignored_columns), (1, vec!["alder".to_owned()]));
+    assert_eq!(log.events("buddy.checkin.completed")[0]["data"]["checkinDate"], "2025-01-05T00:00:00Z");
+    Mapping::load(Kind::Kintell, Some(folder.path())).expect("what is not in the folder is ours");
+}
+
+#[test]
 fn files_that_are_no_csv_in_utf_8_are_refused_whole_with_a_way_out() {
     let refused = |text: &[u8]| try_import(Kind::Kintell, text, None).err().expect("refused").to_string();
     assert_eq!(refused(b""), "file.csv: the file is empty\nhelp: its first line names the columns");
