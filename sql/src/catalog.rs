@@ -24,7 +24,7 @@ pub(crate) enum Relation {
     /// A table between statements, with its declared columns.
     Memory { schema: SchemaRef, place: Place },
     /// A named query.
-    View { plan: LogicalPlan, schema: SchemaRef, settings: Settings, place: Place },
+    View { plan: Box<LogicalPlan>, schema: SchemaRef, settings: Settings, place: Place },
 }
 
 impl Relation {

@@ -23,7 +23,7 @@ pub(crate) struct Statement {
 /// What a statement says.
 #[derive(Debug)]
 pub(crate) enum StatementKind {
-    CreateTable(TableSyntax),
+    CreateTable(Box<TableSyntax>),
     CreateView { name: Ident, columns: Vec<Ident>, query: Box<Query> },
     Insert { table: Ident, columns: Vec<Ident>, query: Box<Query> },
     Select(Box<Query>),
@@ -65,7 +65,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr> {
 fn parse_one(parser: &mut Parser<'_>) -> Result<StatementKind> {
     let first = parser.peek_token();
     if parser.parse_keywords(&[Keyword::CREATE, Keyword::TABLE]) {
-        return parse_create_table(parser).map(StatementKind::CreateTable);
+        return parse_create_table(parser).map(|table| StatementKind::CreateTable(Box::new(table)));
     }
     if parser.parse_keyword(Keyword::SET) {
         return parse_set(parser);

@@ -107,7 +107,7 @@ impl<'a> Script<'a> {
         let Statement { kind, place } = statement;
         let start = place.start();
         let done = match kind {
-            StatementKind::CreateTable(syntax) => self.create_table(syntax, place),
+            StatementKind::CreateTable(syntax) => self.create_table(*syntax, place),
             StatementKind::CreateView { name, columns, query } => {
                 let context = self.context(&place);
                 let plan = plan_query(query, &self.settings, &context)?;
@@ -155,7 +155,7 @@ impl<'a> Script<'a> {
 
     fn create_view(&mut self, name: &Ident, plan: LogicalPlan, place: Place) -> Result<()> {
         let schema: SchemaRef = plan.schema().inner().clone();
-        let relation = Relation::View { plan, schema, settings: self.settings.clone(), place };
+        let relation = Relation::View { plan: Box::new(plan), schema, settings: self.settings.clone(), place };
         self.catalog.add(normalized(name), relation, span_of(name.span))
     }
 

@@ -65,7 +65,7 @@ impl Place {
             (span.line, span.column) <= (before.line, before.column)
                 && window.iter().zip(words).all(|(token, word)| is_word(&token.token, word))
         };
-        self.tokens.windows(words.len()).filter(fits).last().map(|window| span_of(window[0].span))
+        self.tokens.windows(words.len()).rfind(fits).map(|window| span_of(window[0].span))
     }
 
     /// Returns where a call of a function is written.

@@ -93,7 +93,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64> {
         error.with_help("write a number and a unit from seconds to weeks, such as '30 days' or '1 hour 30 minutes'")
     };
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 2 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(refuse());
     }
     let mut nanos = 0_i64;

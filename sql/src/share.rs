@@ -115,7 +115,7 @@ fn drafts(catalog: &Catalog, inserts: &[Insert]) -> Result<BTreeMap<Unit, Draft>
         match relation {
             Relation::Table(_) => {}
             Relation::View { plan, settings, place, .. } => {
-                add(Unit::Relation(name.clone()), plan.clone(), settings, place)?;
+                add(Unit::Relation(name.clone()), plan.as_ref().clone(), settings, place)?;
             }
             Relation::Memory { schema, place } => {
                 let sources: Vec<&Insert> = inserts.iter().filter(|insert| insert.target == *name).collect();
@@ -222,7 +222,7 @@ fn inline(plan: LogicalPlan, catalog: &Catalog, inlined: &BTreeSet<&str>) -> Res
         let name = scan.table_name.table();
         match catalog.get(name) {
             Some(Relation::View { plan, .. }) if inlined.contains(name) => {
-                let alias = SubqueryAlias::try_new(Arc::new(plan.clone()), scan.table_name.clone())?;
+                let alias = SubqueryAlias::try_new(Arc::new(plan.as_ref().clone()), scan.table_name.clone())?;
                 Ok(Transformed::yes(LogicalPlan::SubqueryAlias(alias)))
             }
             _ => Ok(Transformed::no(node)),

@@ -220,8 +220,7 @@ impl AsWritten for Arc<dyn ScalarUDFImpl> {
 }
 
 fn event_time_of(inputs: &DFSchema, place: &Place) -> Result<Expr> {
-    let columns: Vec<Column> =
-        inputs.iter().filter(|(_, field)| is_event_time(field)).map(|pair| Column::from(pair)).collect();
+    let columns: Vec<Column> = inputs.iter().filter(|(_, field)| is_event_time(field)).map(Column::from).collect();
     match columns.as_slice() {
         [column] => Ok(Expr::Column(column.clone())),
         [] => {

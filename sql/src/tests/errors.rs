@@ -123,6 +123,10 @@ fn mistakes_in_tables() {
         help: give it another name
     "#]],
     );
+}
+
+#[test]
+fn mistakes_in_keys_and_event_times() {
     check(
         "CREATE TABLE t (a INT, WATERMARK FOR b) WITH (connector = 'files', path = 'x'); SELECT a FROM t;",
         expect![[r#"
@@ -218,6 +222,10 @@ fn what_a_stream_cannot_answer() {
         help: use GROUP BY with first_value or max
     "#]],
     );
+}
+
+#[test]
+fn what_else_a_stream_cannot_answer() {
     check(
         "SELECT now() AS t, price FROM bids;",
         expect![[r#"
@@ -391,23 +399,38 @@ fn mistakes_in_inserts() {
 
 #[test]
 fn mistakes_in_arguments() {
-    check("SELECT normalize(price) FROM bids;", expect![[r#"
+    check(
+        "SELECT normalize(price) FROM bids;",
+        expect![[r#"
         line 6, column 8: argument 1 of normalize must be text, not Int64
         help: check the number and types of the arguments, or CAST them
-    "#]]);
-    check("SELECT price FROM bids WHERE unnest(make_array(price)) = 1;", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT price FROM bids WHERE unnest(make_array(price)) = 1;",
+        expect![[r#"
         line 6, column 30: UNNEST is not supported here
         help: unnest in the select list of a subquery, and use its result outside
-    "#]]);
-    check("SELECT tumble(interval '1 fortnight') AS w FROM bids;", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT tumble(interval '1 fortnight') AS w FROM bids;",
+        expect![[r#"
         line 6, column 15: Invalid input syntax for type interval: "1 fortnight"
         help: write a number and a unit, such as interval '3 months' or interval '1 day'
-    "#]]);
-    check("SELECT auction FROM bids WHERE bidder NOT IN (SELECT name FROM plain);", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT auction FROM bids WHERE bidder NOT IN (SELECT name FROM plain);",
+        expect![[r#"
         line 6, column 1: NOT IN over columns that may be null is not supported
         help: write NOT EXISTS, or filter out the nulls with IS NOT NULL
-    "#]]);
-    check("SELECT tumble(ts, interval '1 month', bidder) AS w FROM bids;", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT tumble(ts, interval '1 month', bidder) AS w FROM bids;",
+        expect![[r#"
         line 6, column 8: argument 3 of tumble must be a constant
-    "#]]);
+    "#]],
+    );
 }

@@ -372,7 +372,9 @@ fn a_source_with_a_key_is_corrected_by_version() {
 
 #[test]
 fn values_and_a_select_without_a_table() {
-    check("SELECT n, t FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE n > 1;", expect![[r#"
+    check(
+        "SELECT n, t FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE n > 1;",
+        expect![[r#"
         source_stdout_values
             source values, 2 rows
           → stdout_rows [forward, append-only]
@@ -382,8 +384,11 @@ fn values_and_a_select_without_a_table() {
           → sink_stdout [gather, append-only]
         sink_stdout
             sink stdout (n Int64!, t Utf8) key []
-    "#]]);
-    check("SELECT 1 AS one;", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT 1 AS one;",
+        expect![[r#"
         source_stdout_values
             source values, 1 rows
           → stdout_rows [forward, append-only]
@@ -392,8 +397,11 @@ fn values_and_a_select_without_a_table() {
           → sink_stdout [gather, append-only]
         sink_stdout
             sink stdout (one Int64!) key []
-    "#]]);
-    check("SELECT count(*) AS n FROM bids WHERE false;", expect![[r#"
+    "#]],
+    );
+    check(
+        "SELECT count(*) AS n FROM bids WHERE false;",
+        expect![[r#"
         source_stdout_values
             source values, 0 rows
           → stdout_rows [forward, append-only]
@@ -406,7 +414,8 @@ fn values_and_a_select_without_a_table() {
           → sink_stdout [gather, changing]
         sink_stdout
             sink stdout (n Int64!) key []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

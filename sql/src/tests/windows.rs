@@ -228,7 +228,9 @@ fn fiscal_years_and_fields_by_name() {
     let sql = "SELECT window.start, window.end, n FROM (
         SELECT tumble(ts, interval '1 year', 'Europe/Oslo', timestamp '2024-04-01') AS window, count(*) AS n
         FROM bids GROUP BY 1);";
-    check(sql, expect![[r#"
+    check(
+        sql,
+        expect![[r#"
         source_bids
             source bids.json [ts]
             event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
@@ -242,5 +244,6 @@ fn fiscal_years_and_fields_by_name() {
           → sink_stdout [gather, append-only]
         sink_stdout
             sink stdout (start Timestamp(ns)!, end Timestamp(ns)!, n Int64!) key []
-    "#]]);
+    "#]],
+    );
 }
