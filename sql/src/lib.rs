@@ -19,6 +19,7 @@ mod planner;
 mod position;
 mod query;
 mod refuse;
+mod repeated;
 mod settings;
 mod share;
 mod table;

@@ -9,6 +9,7 @@ use crate::lower::{self, Inputs, STDOUT};
 use crate::parser::{Statement, StatementKind, normalized, parse};
 use crate::position::{Place, WithPlace, span_of};
 use crate::query::{check_unique_names, plan_query, rename_columns};
+use crate::repeated::name_repeated_columns;
 use crate::settings::Settings;
 use crate::share::{Insert, share};
 use crate::table::{Table, declared_schema};
@@ -115,8 +116,9 @@ impl<'a> Script<'a> {
                 check_unique_names(&plan, &context)?;
                 self.create_view(&name, plan, place)
             }
-            StatementKind::Insert { table, columns, query } => {
+            StatementKind::Insert { table, columns, mut query } => {
                 self.check_target(&table)?;
+                name_repeated_columns(&mut query);
                 let plan = plan_query(query, &self.settings, &self.context(&place))?;
                 let columns = columns.iter().map(normalized).collect();
                 self.insert(normalized(&table), columns, plan, place)

@@ -469,3 +469,30 @@ fn subqueries_become_joins() {
         "#]],
     );
 }
+
+#[test]
+fn an_insert_may_repeat_a_column() {
+    let sql = "
+        CREATE TABLE out (a TEXT, b BIGINT, c BIGINT, d BIGINT) WITH (connector = 'files');
+        INSERT INTO out SELECT CAST(NULL AS TEXT), CAST(NULL AS BIGINT), price, CAST(price AS BIGINT) FROM bids
+        UNION ALL SELECT bidder, 1, 1, price FROM bids;";
+    check(sql, expect![[r#"
+        source_bids
+            source bids.json [bidder, price, ts]
+            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+          → out_rows [forward, append-only]
+          → out_rows_2 [forward, append-only]
+        out_rows
+            project [NULL, NULL AS column_2, price, price AS column_4]
+          → out_union [forward, append-only]
+        out_rows_2
+            project [bidder AS NULL, 1 AS column_2, 1 AS price, price AS column_4]
+          → out_union [forward, append-only]
+        out_union
+            union [NULL, column_2, price, column_4]
+            project [NULL AS a, column_2 AS b, price AS c, column_4 AS d]
+          → sink_out [gather, append-only]
+        sink_out
+            sink out (a Utf8, b Int64, c Int64, d Int64) key []
+    "#]]);
+}
