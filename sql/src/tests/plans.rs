@@ -349,28 +349,6 @@ fn union_all_and_union() {
 }
 
 #[test]
-fn a_source_with_a_key_is_corrected_by_version() {
-    let sql = "
-        CREATE TABLE people (id BIGINT PRIMARY KEY, name VARCHAR(20), changed TIMESTAMP)
-        WITH (connector = 'inbox', path = 'people.csv', version = 'changed');
-        SELECT name FROM people;";
-    check(
-        sql,
-        expect![[r#"
-        source_people
-            source people.csv [id, name, changed]
-          → stdout_dedup [hash(id), append-only]
-        stdout_dedup
-            dedup by [id], newest changed
-            project [name]
-          → sink_stdout [gather, changing]
-        sink_stdout
-            sink stdout (name Utf8) key []
-    "#]],
-    );
-}
-
-#[test]
 fn values_and_a_select_without_a_table() {
     check(
         "SELECT n, t FROM (VALUES (1, 'a'), (2, NULL)) AS v(n, t) WHERE n > 1;",
@@ -476,7 +454,9 @@ fn an_insert_may_repeat_a_column() {
         CREATE TABLE out (a TEXT, b BIGINT, c BIGINT, d BIGINT) WITH (connector = 'files');
         INSERT INTO out SELECT CAST(NULL AS TEXT), CAST(NULL AS BIGINT), price, CAST(price AS BIGINT) FROM bids
         UNION ALL SELECT bidder, 1, 1, price FROM bids;";
-    check(sql, expect![[r#"
+    check(
+        sql,
+        expect![[r#"
         source_bids
             source bids.json [bidder, price, ts]
             event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
@@ -494,5 +474,6 @@ fn an_insert_may_repeat_a_column() {
           → sink_out [gather, append-only]
         sink_out
             sink out (a Utf8, b Int64, c Int64, d Int64) key []
-    "#]]);
+    "#]],
+    );
 }

@@ -247,3 +247,25 @@ fn fiscal_years_and_fields_by_name() {
     "#]],
     );
 }
+
+#[test]
+fn a_source_with_a_key_is_corrected_by_version() {
+    let sql = "
+        CREATE TABLE people (id BIGINT PRIMARY KEY, name VARCHAR(20), changed TIMESTAMP)
+        WITH (connector = 'inbox', path = 'people.csv', version = 'changed');
+        SELECT name FROM people;";
+    check(
+        sql,
+        expect![[r#"
+        source_people
+            source people.csv [id, name, changed]
+          → stdout_dedup [hash(id), append-only]
+        stdout_dedup
+            dedup by [id], newest changed
+            project [name]
+          → sink_stdout [gather, changing]
+        sink_stdout
+            sink stdout (name Utf8) key []
+    "#]],
+    );
+}
