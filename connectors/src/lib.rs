@@ -21,5 +21,6 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(files::Parquet),
         Arc::new(inbox::InboxConnector),
         Arc::new(generator::GeneratorConnector),
+        Arc::new(generator::impact::ImpactConnector),
     ]
 }

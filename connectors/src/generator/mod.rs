@@ -11,6 +11,7 @@
 //! `subtask_index`. Subtask *i* of *n* makes the counters *i*, *i + n*, …: the rows are the same at any parallelism,
 //! and on every run.
 
+pub mod impact;
 mod sequence;
 
 pub(crate) use sequence::GeneratorConnector;
