@@ -7,6 +7,7 @@ use super::{PiiKind, checksum};
 
 /// A score of 100 is certain, below [`super::THRESHOLD`] a number is left alone.
 type Score = i32;
+type Reader = fn(&Window) -> Option<Score>;
 
 /// Returns what a window could be, with the score of layout and check digits alone.
 pub(crate) fn readings(window: &Window) -> Vec<(PiiKind, Score)> {
@@ -15,7 +16,7 @@ pub(crate) fn readings(window: &Window) -> Vec<(PiiKind, Score)> {
         found.extend(international(&window.digits).map(|score| (PiiKind::Phone, score)));
         return found;
     }
-    let readers: [(PiiKind, fn(&Window) -> Option<Score>); 9] = [
+    let readers: [(PiiKind, Reader); 9] = [
         (PiiKind::NationalIdNo, norwegian_person),
         (PiiKind::NationalIdUk, uk_nhs),
         (PiiKind::NationalIdUa, ukrainian_taxpayer),

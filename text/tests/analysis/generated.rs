@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 fn text(digits: &[u32]) -> String {
-    digits.iter().map(|digit| char::from_digit(*digit, 10).unwrap()).collect()
+    digits.iter().map(|digit| char::from_digit(*digit, 10).expect("digits and their rule")).collect()
 }
 
 fn digits(n: usize) -> impl Strategy<Value = Vec<u32>> {
@@ -40,14 +40,14 @@ pub(crate) fn card() -> impl Strategy<Value = String> {
     let issuer = prop::sample::select(vec!["4", "51", "2221", "6011", "37"]);
     (issuer, digits(15), any::<bool>()).prop_map(|(issuer, filler, split)| {
         let length = if issuer == "37" { 14 } else { 15 };
-        let prefix: Vec<u32> = issuer.chars().map(|c| c.to_digit(10).unwrap()).collect();
+        let prefix: Vec<u32> = issuer.chars().map(|c| c.to_digit(10).expect("digits and their rule")).collect();
         let body: Vec<u32> = prefix.iter().chain(&filler).copied().take(length).collect();
         let luhn = |digits: &[u32]| {
             let doubled = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
             let each = digits.iter().rev().enumerate();
             each.map(|(at, digit)| if at % 2 == 1 { doubled[*digit as usize] } else { *digit }).sum::<u32>() % 10 == 0
         };
-        let number = text(&complete(body, luhn).unwrap());
+        let number = text(&complete(body, luhn).expect("digits and their rule"));
         let sizes: &[usize] = if length == 14 { &[4, 6, 5] } else { &[4, 4, 4, 4] };
         if split { grouped(&number, sizes, " ") } else { number }
     })
@@ -87,7 +87,8 @@ pub(crate) fn norwegian_organisation() -> impl Strategy<Value = String> {
 /// Ukraine: people born from 1930 to 2025.
 pub(crate) fn ukrainian_taxpayer() -> impl Strategy<Value = String> {
     (10_959u32..46_000, digits(4)).prop_map(|(days, rest)| {
-        let body: Vec<u32> = format!("{days:05}").chars().map(|c| c.to_digit(10).unwrap()).chain(rest).collect();
+        let body: Vec<u32> =
+            format!("{days:05}").chars().map(|c| c.to_digit(10).expect("digits and their rule")).chain(rest).collect();
         // −1 is 10 modulo 11.
         let control = sum_mod_11(&body, &[10, 5, 7, 9, 4, 6, 10, 5, 7]) % 10;
         text(&[body, vec![control]].concat())
