@@ -5,7 +5,7 @@
 //! A null argument gives null. A number outside its range (a share above 1, a negative count) is an error, so the row
 //! ends as a dead letter and not as a wrong metric. No state.
 
-use super::scalar::{Argument, NUMBER_SCALE, Scalar};
+use super::scalar::{Argument, NUMBER_SCALE, function};
 use crate::impact::integration::{self, Participant};
 use crate::impact::sroi::{self, DiscountConvention, ValueRow};
 use crate::impact::vis;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[must_use]
 pub fn metric_id() -> Arc<ScalarUDF> {
     use Argument::{Text, Time};
-    Scalar::new("metric_id", &[Text, Text, Time, Text, Text], 0, DataType::Utf8, |columns| {
+    function("metric_id", &[Text, Text, Time, Text, Text], DataType::Utf8, |columns| {
         let times = columns[2].as_primitive::<TimestampNanosecondType>();
         let texts = [0, 1, 3, 4].map(|at: usize| columns[at].as_string::<i32>());
         let ids: StringArray = (0..times.len())
@@ -50,7 +50,7 @@ pub fn metric_id() -> Arc<ScalarUDF> {
 /// Returns `cefr_score(level)`: A1 .17, A2 .33, B1 .50, B2 .67, C1 .83, C2 1.0, as `Decimal128(4, 3)`; null for all else.
 #[must_use]
 pub fn cefr_score() -> Arc<ScalarUDF> {
-    Scalar::new("cefr_score", &[Argument::Text], 0, DataType::Decimal128(4, 3), |columns| {
+    function("cefr_score", &[Argument::Text], DataType::Decimal128(4, 3), |columns| {
         let levels = columns[0].as_string::<i32>();
         decimals(levels.len(), 4, 3, |row| Ok(text(levels, row).and_then(integration::cefr_score)))
     })
@@ -62,7 +62,7 @@ pub fn cefr_score() -> Arc<ScalarUDF> {
 pub fn integration_score() -> Arc<ScalarUDF> {
     use Argument::{Count, Flag, Level};
     let arguments = &[Level, Count, Count, Count, Flag, Count, Count];
-    Scalar::new("integration_score", arguments, 0, DataType::Decimal128(9, 4), |columns| {
+    function("integration_score", arguments, DataType::Decimal128(9, 4), |columns| {
         decimals(columns[0].len(), 9, 4, |row| {
             let level_score = match columns[0].data_type() {
                 DataType::Utf8 => text(columns[0].as_string::<i32>(), row).and_then(integration::cefr_score),
@@ -92,7 +92,7 @@ pub fn integration_score() -> Arc<ScalarUDF> {
 /// Returns `vis_score(hours, quality, outcome_lift, placement)`: definition A, 0 to 100, as `Decimal128(9, 4)`.
 #[must_use]
 pub fn vis_score() -> Arc<ScalarUDF> {
-    Scalar::new("vis_score", &[Argument::Number; 4], 0, DataType::Decimal128(9, 4), |columns| {
+    function("vis_score", &[Argument::Number; 4], DataType::Decimal128(9, 4), |columns| {
         decimals(columns[0].len(), 9, 4, |row| {
             let Some([hours, quality, lift, placement]) = numbers(columns, row)? else { return Ok(None) };
             vis::vis_a(hours, quality, lift, placement).map(Some).map_err(execution)
@@ -107,7 +107,7 @@ pub fn vis_score() -> Arc<ScalarUDF> {
 pub fn sroi_present_value() -> Arc<ScalarUDF> {
     use Argument::{Count, Number, Text};
     let arguments = &[Number, Number, Number, Number, Number, Number, Count, Number, Text];
-    Scalar::new("sroi_present_value", arguments, 0, DataType::Decimal128(38, 6), |columns| {
+    function("sroi_present_value", arguments, DataType::Decimal128(38, 6), |columns| {
         decimals(columns[0].len(), 38, 6, |row| {
             let Some([quantity, proxy, deadweight, displacement, attribution, drop_off]) = numbers(columns, row)?
             else {
@@ -128,7 +128,7 @@ pub fn sroi_present_value() -> Arc<ScalarUDF> {
 /// Returns `sroi_ratio(present_value, investment)` as `Decimal128(18, 4)`; null without an investment above 0.
 #[must_use]
 pub fn sroi_ratio() -> Arc<ScalarUDF> {
-    Scalar::new("sroi_ratio", &[Argument::Number; 2], 0, DataType::Decimal128(18, 4), |columns| {
+    function("sroi_ratio", &[Argument::Number; 2], DataType::Decimal128(18, 4), |columns| {
         decimals(columns[0].len(), 18, 4, |row| {
             let Some([value, investment]) = numbers(columns, row)? else { return Ok(None) };
             if investment <= Decimal::ZERO {

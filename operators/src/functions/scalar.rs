@@ -19,6 +19,8 @@ const NUMBER: DataType = DataType::Decimal128(38, NUMBER_SCALE);
 pub(crate) enum Argument {
     /// Any string type, as `Utf8`.
     Text,
+    /// The same, and it may be left out; such arguments stand at the end.
+    OptionalText,
     /// Any number, as `Decimal128(38, 10)`.
     Number,
     /// Any number, as `Int64`.
@@ -37,7 +39,7 @@ impl Argument {
         let any = *given == DataType::Null;
         let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
         let (fits, target, what) = match self {
-            Self::Text => (text, DataType::Utf8, "text"),
+            Self::Text | Self::OptionalText => (text, DataType::Utf8, "text"),
             Self::Number => (given.is_numeric(), NUMBER, "a number"),
             Self::Count => (given.is_numeric(), DataType::Int64, "a count"),
             Self::Flag => (*given == DataType::Boolean, DataType::Boolean, "a truth value"),
@@ -56,27 +58,23 @@ impl Argument {
 pub(crate) type Evaluate = fn(&[ArrayRef]) -> Result<ArrayRef>;
 
 /// A pure function over rows.
-pub(crate) struct Scalar {
-    pub(crate) name: &'static str,
-    pub(crate) arguments: &'static [Argument],
-    /// How many arguments may be left out at the end.
-    pub(crate) n_optional: usize,
-    pub(crate) returns: DataType,
-    pub(crate) evaluate: Evaluate,
+struct Scalar {
+    name: &'static str,
+    arguments: &'static [Argument],
+    returns: DataType,
+    evaluate: Evaluate,
     signature: Signature,
 }
 
-impl Scalar {
-    pub(crate) fn new(
-        name: &'static str,
-        arguments: &'static [Argument],
-        n_optional: usize,
-        returns: DataType,
-        evaluate: Evaluate,
-    ) -> Arc<ScalarUDF> {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Self { name, arguments, n_optional, returns, evaluate, signature }))
-    }
+/// Makes a function for SQL.
+pub(crate) fn function(
+    name: &'static str,
+    arguments: &'static [Argument],
+    returns: DataType,
+    evaluate: Evaluate,
+) -> Arc<ScalarUDF> {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    Arc::new(ScalarUDF::from(Scalar { name, arguments, returns, evaluate, signature }))
 }
 
 impl PartialEq for Scalar {
@@ -114,8 +112,8 @@ impl ScalarUDFImpl for Scalar {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let most = self.arguments.len();
-        if arg_types.len() > most || arg_types.len() < most - self.n_optional {
-            let fewest = most - self.n_optional;
+        let fewest = self.arguments.iter().filter(|argument| **argument != Argument::OptionalText).count();
+        if !(fewest..=most).contains(&arg_types.len()) {
             let n = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };
             return plan_err!("{} takes {n} arguments, not {}", self.name, arg_types.len());
         }

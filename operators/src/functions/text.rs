@@ -3,7 +3,7 @@
 //! They never keep a text beyond the batch. Within a batch each distinct text is analysed once; memory is bounded by
 //! the batch. Null in, null out; every text has an answer.
 
-use super::scalar::{Argument, Scalar};
+use super::scalar::{Argument, function};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Array, ListArray, StringArray, StructArray,
     UInt32Array,
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// blanks). Offsets that later functions return are offsets into what they are given, so store what you analyse.
 #[must_use]
 pub fn normalize() -> Arc<ScalarUDF> {
-    Scalar::new("normalize", &[Argument::Text], 0, DataType::Utf8, |columns| {
+    function("normalize", &[Argument::Text], DataType::Utf8, |columns| {
         distinct(&columns[0], None, |texts| {
             let normal = texts.iter().map(|(text, _)| headwater_text::normalize(text).text);
             Ok(Arc::new(StringArray::from_iter_values(normal)))
@@ -35,7 +35,7 @@ pub fn normalize() -> Arc<ScalarUDF> {
 /// `{ kind, start, end, placeholder }` with byte offsets into the input; `categories` lists kinds of harm.
 #[must_use]
 pub fn screen() -> Arc<ScalarUDF> {
-    Scalar::new("screen", &[Argument::Text], 0, DataType::Struct(screen_fields()), |columns| {
+    function("screen", &[Argument::Text], DataType::Struct(screen_fields()), |columns| {
         distinct(&columns[0], None, |texts| {
             screened(&texts.iter().map(|(text, _)| screen_one(text)).collect::<Vec<_>>())
         })
@@ -50,9 +50,9 @@ pub fn screen() -> Arc<ScalarUDF> {
 /// decides only where the text says too little.
 #[must_use]
 pub fn classify() -> Arc<ScalarUDF> {
-    let arguments = &[Argument::Text, Argument::Text];
-    Scalar::new("classify", arguments, 1, DataType::Struct(classify_fields()), |columns| {
-        distinct(&columns[0], columns.get(1), |texts| classified(texts))
+    let arguments = &[Argument::Text, Argument::OptionalText];
+    function("classify", arguments, DataType::Struct(classify_fields()), |columns| {
+        distinct(&columns[0], columns.get(1), classified)
     })
 }
 
