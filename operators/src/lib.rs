@@ -1,1 +1,35 @@
 //! The streaming operators and the typed impact operators.
+//!
+//! One file per operator. Each has a spec, which the graph holds and prints, and an operator, which a subtask builds
+//! from it. Operators are synchronous and pure: they never read a clock, touch a file or know a channel. They build on
+//! DataFusion's physical expressions and aggregate functions; there is no second expression library here.
+//!
+//! Rows on which an expression fails go to the dead-letter stream, one by one, and the rest of the batch goes on.
+
+mod aggregate;
+mod decode_contract;
+mod dedup;
+mod event_time;
+mod expression;
+mod filter;
+pub mod functions;
+pub mod impact;
+mod join;
+#[cfg(test)]
+mod oracle;
+mod project;
+mod row_table;
+#[cfg(test)]
+mod testing;
+mod union;
+mod unnest;
+
+pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
+pub use decode_contract::DecodeContract;
+pub use dedup::Dedup;
+pub use event_time::PhysicalEventTime;
+pub use filter::Filter;
+pub use join::{Join, JoinConfig, JoinKind};
+pub use project::Project;
+pub use union::Union;
+pub use unnest::{Unnest, UnnestColumns};

@@ -1,0 +1,301 @@
+//! Groups rows and aggregates each group: what runs.
+//!
+//! It never emits a row that is not a net change of its output since the last barrier. Its state is, for each group,
+//! its key, its multiplicity, the row that was last shown, and the state of each call. A group without windows is
+//! freed when all its rows have been retracted; a group of a window when its window is.
+
+use super::state::{Rows, State, state_of};
+use super::windows::Windows;
+use super::{Aggregate, Emit, Windowing};
+use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
+use crate::row_table::{RowCodec, RowTable};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_physical_expr::PhysicalExpr;
+use headwater_core::{
+    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, TaskContext, Watermark,
+};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where the values of a call are among the evaluated columns.
+struct CallColumns {
+    args: Range<usize>,
+    filter: Option<usize>,
+}
+
+/// What is known of a group besides its key and its calls.
+#[derive(Default)]
+struct Group {
+    multiplicity: i64,
+    /// The values of the calls in the row that was last emitted.
+    shown: Option<Box<[u8]>>,
+    touched: bool,
+    /// The end of its window.
+    end: i64,
+}
+
+pub(crate) struct AggregateOperator {
+    schema: SchemaRef,
+    context: TaskContext,
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
+    n_keys: usize,
+    calls: Vec<CallColumns>,
+    keys: RowTable,
+    groups: Vec<Group>,
+    states: Vec<Box<dyn State>>,
+    values: RowCodec,
+    windows: Option<Windows>,
+    /// Each window is shown once and for all: nothing needs to be remembered of what was shown.
+    shows_once: bool,
+    /// Rows wait for the barrier, so a watermark must not overtake them.
+    holds_watermark: bool,
+    held: Vec<Watermark>,
+    touched: Vec<u32>,
+}
+
+impl AggregateOperator {
+    pub(crate) fn new(spec: &Aggregate, context: &TaskContext) -> Result<Self> {
+        let n_keys = spec.group.len();
+        let mut exprs = spec.group.clone();
+        let mut calls = Vec::with_capacity(spec.calls.len());
+        for call in &spec.calls {
+            let start = exprs.len();
+            exprs.extend(call.function.expressions());
+            exprs.extend(call.function.order_bys().iter().map(|by| by.expr.clone()));
+            let args = start..exprs.len();
+            exprs.extend(call.filter.clone());
+            calls.push(CallColumns { args, filter: call.filter.as_ref().map(|_| exprs.len() - 1) });
+        }
+        let states = spec.calls.iter().map(|call| state_of(call, &spec.input, spec.input_changing));
+        let types = |range: Range<usize>| -> Vec<DataType> {
+            spec.schema.fields()[range].iter().map(|field| field.data_type().clone()).collect()
+        };
+        let n_columns = spec.schema.fields().len();
+        let mut operator = Self {
+            schema: spec.schema.clone(),
+            context: context.clone(),
+            exprs,
+            n_keys,
+            calls,
+            keys: RowTable::new(types(0..n_keys).into_iter())?,
+            groups: Vec::new(),
+            states: states.collect::<Result<_>>()?,
+            values: RowCodec::new(types(n_keys..n_columns).into_iter())?,
+            windows: spec.windowing.map(Windows::new),
+            shows_once: !spec.output_changing(),
+            holds_watermark: !matches!(spec.windowing, Some(Windowing { emit: Emit::Final, .. })),
+            held: Vec::new(),
+            touched: Vec::new(),
+        };
+        if n_keys == 0 {
+            operator.keys.intern(&[]);
+            operator.grow();
+            operator.touch(0);
+        }
+        Ok(operator)
+    }
+
+    fn grow(&mut self) {
+        let n_slots = self.keys.n_slots();
+        self.groups.resize_with(n_slots.max(self.groups.len()), Group::default);
+        for state in &mut self.states {
+            state.grow(n_slots);
+        }
+    }
+
+    fn touch(&mut self, slot: u32) {
+        let group = &mut self.groups[slot as usize];
+        if !std::mem::replace(&mut group.touched, true) {
+            self.touched.push(slot);
+        }
+    }
+
+    /// Gives each row the number of its group.
+    fn assign(&mut self, batch: &Batch, keys: &[ArrayRef], ends: Option<&Int64Array>) -> Result<Vec<u32>> {
+        let encoded = self.keys.encode(keys)?;
+        let mut slots = Vec::with_capacity(batch.n_rows());
+        for row in 0..batch.n_rows() {
+            let (slot, is_new) = self.keys.intern(encoded.get(row));
+            if is_new {
+                self.groups.resize_with(self.keys.n_slots().max(self.groups.len()), Group::default);
+                if let (Some(windows), Some(ends)) = (&mut self.windows, ends) {
+                    self.groups[slot as usize].end = ends.value(row);
+                    windows.add(slot, ends.value(row));
+                }
+            }
+            self.groups[slot as usize].multiplicity += batch.diff(row);
+            self.touch(slot);
+            slots.push(slot);
+        }
+        self.grow();
+        Ok(slots)
+    }
+
+    /// Takes out rows whose window is gone.
+    fn refuse_late(&self, evaluated: Evaluated, out: &mut Output) -> Result<(Evaluated, Option<Int64Array>)> {
+        let Some(windows) = &self.windows else { return Ok((evaluated, None)) };
+        let ends = windows.ends(&evaluated.columns[..self.n_keys])?;
+        let in_time = BooleanArray::from_iter(ends.values().iter().map(|end| Some(!windows.is_late(*end))));
+        let n_late = in_time.false_count();
+        if n_late == 0 {
+            return Ok((evaluated, Some(ends)));
+        }
+        out.count(Counter::Late, n_late as u64);
+        let Evaluated { batch, columns } = evaluated;
+        for row in (0..batch.n_rows()).filter(|row| !in_time.value(*row)) {
+            let what = if batch.diff(row) > 0 { "row" } else { "retraction" };
+            let message =
+                format!("the {what} came after its window, which ended at {}, was closed", EventTime(ends.value(row)));
+            out.dead_letter(dead_letter(Reason::Late, message, String::new(), &batch.rows, row, &self.context)?);
+        }
+        let keep = |column: &ArrayRef| compute::filter(column, &in_time);
+        let columns = columns.iter().map(keep).collect::<Result<_, _>>()?;
+        let ends = compute::filter(&ends, &in_time)?.as_primitive().clone();
+        Ok((Evaluated { batch: batch.filter(&in_time)?, columns }, Some(ends)))
+    }
+
+    fn update_states(&mut self, batch: &Batch, columns: &[ArrayRef], slots: &[u32]) -> Result<()> {
+        for (state, call) in self.states.iter_mut().zip(&self.calls) {
+            let args = &columns[call.args.clone()];
+            let Some(filter) = call.filter else {
+                state.update(&Rows { slots, columns: args, diffs: batch.diffs.as_ref() })?;
+                continue;
+            };
+            let mask = columns[filter].as_boolean_opt().ok_or_else(|| Error::internal("a filter is not Boolean"))?;
+            let counts = |row: usize| mask.is_valid(row) && mask.value(row);
+            let slots: Vec<u32> = (0..slots.len()).filter(|row| counts(*row)).map(|row| slots[row]).collect();
+            let args: Vec<ArrayRef> = args.iter().map(|arg| compute::filter(arg, mask)).collect::<Result<_, _>>()?;
+            let diffs = batch.diffs.as_ref().map(|diffs| compute::filter(diffs, mask)).transpose()?;
+            let diffs = diffs.as_ref().map(|diffs| diffs.as_primitive());
+            state.update(&Rows { slots: &slots, columns: &args, diffs })?;
+        }
+        Ok(())
+    }
+
+    fn output(&self, mut keys: Vec<ArrayRef>, values: Vec<ArrayRef>, n_rows: usize) -> Result<RecordBatch> {
+        keys.extend(values);
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), keys, &options)?)
+    }
+
+    /// Emits the rows of groups that are shown once.
+    fn show_once(&mut self, slots: &[u32], out: &mut Output) -> Result<()> {
+        let live: Vec<u32> = slots.iter().copied().filter(|s| self.groups[*s as usize].multiplicity > 0).collect();
+        let values = self.states.iter_mut().map(|state| state.evaluate(&live)).collect::<Result<_>>()?;
+        out.emit(Batch::append_only(self.output(self.keys.columns(&live)?, values, live.len())?));
+        Ok(())
+    }
+
+    /// Emits what has changed in some groups since they were last shown.
+    fn show_changes(&mut self, slots: &[u32], out: &mut Output) -> Result<()> {
+        let is_global = self.n_keys == 0;
+        let live: Vec<u32> =
+            slots.iter().copied().filter(|s| is_global || self.groups[*s as usize].multiplicity > 0).collect();
+        let values: Vec<ArrayRef> = self.states.iter_mut().map(|state| state.evaluate(&live)).collect::<Result<_>>()?;
+        let encoded = self.values.encode(&values)?;
+        let (mut gone, mut come): (Vec<(u32, Box<[u8]>)>, Vec<u32>) = (Vec::new(), Vec::new());
+        for slot in slots {
+            let group = &mut self.groups[*slot as usize];
+            if !is_global && group.multiplicity <= 0 {
+                gone.extend(group.shown.take().map(|shown| (*slot, shown)));
+            }
+        }
+        for (index, slot) in live.iter().enumerate() {
+            let shown = &mut self.groups[*slot as usize].shown;
+            let value = encoded.get(index);
+            if shown.as_deref() != Some(value) {
+                gone.extend(shown.replace(value.into()).map(|old| (*slot, old)));
+                come.push(*slot);
+            }
+        }
+        let order: Vec<u32> = gone.iter().map(|(slot, _)| *slot).chain(come.iter().copied()).collect();
+        let groups = &self.groups;
+        let come_values = come.iter().filter_map(|slot| groups[*slot as usize].shown.as_deref());
+        let values = self.values.decode(gone.iter().map(|(_, value)| &**value).chain(come_values))?;
+        let diffs = (0..order.len()).map(|index| if index < gone.len() { -1 } else { 1 });
+        let rows = self.output(self.keys.columns(&order)?, values, order.len())?;
+        out.emit(Batch::changing(rows, Int64Array::from_iter_values(diffs))?);
+        Ok(())
+    }
+
+    fn free(&mut self, slot: u32) {
+        self.groups[slot as usize] = Group::default();
+        for state in &mut self.states {
+            state.clear(slot);
+        }
+        self.keys.remove(slot);
+    }
+}
+
+impl Operator for AggregateOperator {
+    fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
+        let evaluated = evaluate_or_bury(&self.exprs, batch, &self.context, out)?;
+        let (Evaluated { batch, columns }, ends) = self.refuse_late(evaluated, out)?;
+        let slots = self.assign(&batch, &columns[..self.n_keys], ends.as_ref())?;
+        self.update_states(&batch, &columns, &slots)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
+        if let (Some(windows), Watermark::At(time)) = (&mut self.windows, watermark) {
+            let passed = windows.advance(time);
+            if self.shows_once {
+                self.show_once(&passed.closed, out)?;
+            } else {
+                self.show_changes(&passed.closed, out)?;
+            }
+            for slot in &passed.closed {
+                self.groups[*slot as usize].touched = false;
+            }
+            if !self.shows_once {
+                let touched = passed.freed.iter().copied().filter(|slot| self.groups[*slot as usize].touched);
+                self.show_changes(&touched.collect::<Vec<u32>>(), out)?;
+            }
+            for slot in passed.freed {
+                self.free(slot);
+            }
+        }
+        if !self.holds_watermark {
+            out.watermark(watermark);
+            return Ok(());
+        }
+        // Only the newest time and the newest letter matter.
+        self.held.retain(|held| matches!((held, watermark), (Watermark::At(_), Watermark::Idle)));
+        self.held.push(watermark);
+        Ok(())
+    }
+
+    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+        let mut slots = Vec::new();
+        let mut waiting = Vec::new();
+        for slot in std::mem::take(&mut self.touched) {
+            let group = &mut self.groups[slot as usize];
+            if !group.touched {
+                continue;
+            }
+            let shows = self.windows.as_ref().is_none_or(|windows| windows.shows_at_barriers(group.end));
+            if shows {
+                group.touched = false;
+                slots.push(slot);
+            } else {
+                waiting.push(slot);
+            }
+        }
+        self.touched = waiting;
+        if !self.shows_once {
+            self.show_changes(&slots, out)?;
+        }
+        if self.windows.is_none() && self.n_keys > 0 {
+            for slot in slots {
+                if self.groups[slot as usize].multiplicity == 0 {
+                    self.free(slot);
+                }
+            }
+        }
+        for watermark in std::mem::take(&mut self.held) {
+            out.watermark(watermark);
+        }
+        Ok(())
+    }
+}

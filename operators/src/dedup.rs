@@ -1,0 +1,176 @@
+//! Keeps the newest version of each key, so that repeated delivery does nothing and a correction replaces.
+//!
+//! It never looks at any column other than the key and the version to decide. Its state is the newest row of each
+//! key; nothing bounds it but the number of keys, because a repetition may come at any time.
+
+use crate::expression::check_columns;
+use crate::row_table::{RowCodec, RowTable};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use headwater_core::{Batch, Counter, Operator, OperatorSpec, Output, Result, TaskContext, consolidate};
+
+/// Turns a stream of facts, each with a key and a version, into a changing table with one row per key: the first
+/// sight of a key is an insertion, a newer version replaces the older one, and an equal or older version is dropped
+/// and counted as a duplicate.
+///
+/// Over a changing input, the deletion of the current row of a key removes it; the deletion of a row that is not
+/// current does nothing. A version that was dropped before does not come back when the current one is removed.
+#[derive(Debug, Clone)]
+pub struct Dedup {
+    schema: SchemaRef,
+    primary_key: Vec<usize>,
+    version: usize,
+}
+
+impl Dedup {
+    /// Makes it for rows of `schema`, with the indices of the key columns and of the version column.
+    ///
+    /// # Errors
+    /// `Internal` when an index is out of range or the key is empty.
+    pub fn new(schema: SchemaRef, primary_key: Vec<usize>, version: usize) -> Result<Self> {
+        check_columns(&schema, &primary_key)?;
+        check_columns(&schema, &[version])?;
+        Ok(Self { schema, primary_key, version })
+    }
+}
+
+impl OperatorSpec for Dedup {
+    fn describe(&self) -> String {
+        let name = |index: &usize| self.schema.field(*index).name().as_str();
+        let key: Vec<&str> = self.primary_key.iter().map(name).collect();
+        format!("dedup by [{}], newest {}", key.join(", "), name(&self.version))
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
+        let data_type = |index: &usize| self.schema.field(*index).data_type().clone();
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        Ok(Box::new(DedupOperator {
+            keys: RowTable::new(self.primary_key.iter().map(data_type))?,
+            versions: RowCodec::new(std::iter::once(data_type(&self.version)))?,
+            rows: RowCodec::new(all.iter().map(data_type))?,
+            current: Vec::new(),
+            spec: self.clone(),
+        }))
+    }
+}
+
+/// The row that stands for a key. Versions are compared by their bytes, which are in the order of the values.
+#[derive(Default)]
+struct Current {
+    version: Box<[u8]>,
+    row: Box<[u8]>,
+}
+
+struct DedupOperator {
+    spec: Dedup,
+    keys: RowTable,
+    versions: RowCodec,
+    rows: RowCodec,
+    /// By the number of the key.
+    current: Vec<Current>,
+}
+
+impl Operator for DedupOperator {
+    fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
+        let columns = batch.rows.columns();
+        let key_columns: Vec<_> = self.spec.primary_key.iter().map(|index| columns[*index].clone()).collect();
+        let keys = self.keys.encode(&key_columns)?;
+        let versions = self.versions.encode(&[columns[self.spec.version].clone()])?;
+        let rows = self.rows.encode(columns)?;
+        let mut changes: Vec<(Box<[u8]>, i64)> = Vec::with_capacity(batch.n_rows());
+        let (mut duplicates, mut corrections) = (0, 0);
+        for index in 0..batch.n_rows() {
+            let (key, version, row) = (keys.get(index), versions.get(index), rows.get(index));
+            if batch.diff(index) < 0 {
+                if let Some(slot) = self.keys.find(key).filter(|slot| *self.current[*slot as usize].row == *row) {
+                    self.keys.remove(slot);
+                    changes.push((std::mem::take(&mut self.current[slot as usize]).row, -1));
+                }
+                continue;
+            }
+            let (slot, is_new) = self.keys.intern(key);
+            if is_new {
+                self.current.resize_with(self.keys.n_slots(), Current::default);
+            } else if *version <= *self.current[slot as usize].version {
+                duplicates += 1;
+                continue;
+            }
+            let newest = Current { version: version.into(), row: row.into() };
+            let older = std::mem::replace(&mut self.current[slot as usize], newest);
+            if !is_new {
+                corrections += 1;
+                changes.push((older.row, -1));
+            }
+            changes.push((row.into(), 1));
+        }
+        for (counter, n) in [(Counter::Duplicates, duplicates), (Counter::Corrections, corrections)] {
+            if n > 0 {
+                out.count(counter, n);
+            }
+        }
+        out.emit(self.net(&changes)?);
+        Ok(())
+    }
+}
+
+impl DedupOperator {
+    fn net(&self, changes: &[(Box<[u8]>, i64)]) -> Result<Batch> {
+        let replaces = changes.iter().any(|(_, diff)| *diff < 0);
+        let columns = self.rows.decode(changes.iter().map(|(row, _)| &**row))?;
+        let rows = RecordBatch::try_new(self.spec.schema.clone(), columns)?;
+        let batch = Batch::changing(rows, Int64Array::from_iter_values(changes.iter().map(|(_, diff)| *diff)))?;
+        if replaces { consolidate(&batch) } else { Ok(batch) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{run, schema};
+    use expect_test::expect;
+
+    fn dedup(script: &str) -> String {
+        let input = schema("id text, at int, v int");
+        let dedup = Dedup::new(input.clone(), vec![0], 1).expect("a key and a version");
+        expect!["dedup by [id], newest at"].assert_eq(&dedup.describe());
+        run(&dedup, &[input], script)
+    }
+
+    #[test]
+    fn newer_versions_replace_and_equal_or_older_ones_are_counted() {
+        expect![[r#"
+            + a 1 10
+            + b 1 20
+            - a 1 10
+            + a 2 11
+            duplicates 2
+            corrections 1
+            duplicates 1
+        "#]]
+        .assert_eq(&dedup("+ a 1 10\n+ b 1 20\n\n+ a 1 10\n+ a 2 11\n+ a 1 10\n\n+ b 0 19"));
+    }
+
+    #[test]
+    fn a_correction_within_one_batch_leaves_only_the_newest() {
+        expect![[r#"
+            + a 3 12
+            corrections 2
+        "#]]
+        .assert_eq(&dedup("+ a 1 10\n+ a 2 11\n+ a 3 12"));
+    }
+
+    #[test]
+    fn the_deletion_of_the_current_row_removes_it_and_of_another_does_nothing() {
+        expect![[r#"
+            + a 2 11
+            corrections 1
+            - a 2 11
+            + a 1 10
+        "#]]
+        .assert_eq(&dedup("+ a 1 10\n+ a 2 11\n\n- a 1 10\n\n- a 2 11\n\n+ a 1 10"));
+    }
+}

@@ -1,0 +1,97 @@
+//! One side of a join: its rows by key.
+//!
+//! It never knows the other side. Its state is every row that is there, with its multiplicity and the number of rows
+//! of the other side that it matches; what bounds it is the table that the input stands for.
+
+use crate::row_table::{EncodedRows, RowTable};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, SchemaRef};
+use headwater_core::Result;
+
+/// A row that is there.
+#[derive(Default, Clone)]
+pub(super) struct Kept {
+    /// How often it is there.
+    pub(super) multiplicity: i64,
+    /// How many rows of the other side it matches, by multiplicity.
+    pub(super) matches: i64,
+    key: u32,
+    /// Where it is in the list of its key.
+    place: u32,
+}
+
+/// The rows of one side.
+pub(super) struct Side {
+    rows: RowTable,
+    kept: Vec<Kept>,
+    keys: RowTable,
+    by_key: Vec<Vec<u32>>,
+}
+
+impl Side {
+    pub(super) fn new(schema: &SchemaRef, keys: &[DataType]) -> Result<Self> {
+        let rows = RowTable::new(schema.fields().iter().map(|field| field.data_type().clone()))?;
+        Ok(Self { rows, kept: Vec::new(), keys: RowTable::new(keys.iter().cloned())?, by_key: Vec::new() })
+    }
+
+    pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        self.rows.encode(columns)
+    }
+
+    pub(super) fn encode_keys(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        self.keys.encode(columns)
+    }
+
+    /// Returns the rows with a key.
+    pub(super) fn with_key(&self, key: &[u8]) -> &[u32] {
+        self.keys.find(key).map_or(&[], |key| &self.by_key[key as usize])
+    }
+
+    /// Returns the number of a row, which is new with multiplicity 0 if it is not there.
+    pub(super) fn place(&mut self, row: &[u8], key: &[u8]) -> (u32, bool) {
+        let (slot, is_new) = self.rows.intern(row);
+        if is_new {
+            let (key, _) = self.keys.intern(key);
+            self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Vec::new);
+            let bucket = &mut self.by_key[key as usize];
+            bucket.push(slot);
+            self.kept.resize_with(self.rows.n_slots().max(self.kept.len()), Kept::default);
+            let place = u32::try_from(bucket.len() - 1).unwrap_or(u32::MAX);
+            self.kept[slot as usize] = Kept { multiplicity: 0, matches: 0, key, place };
+        }
+        (slot, is_new)
+    }
+
+    pub(super) fn kept(&self, slot: u32) -> &Kept {
+        &self.kept[slot as usize]
+    }
+
+    pub(super) fn kept_mut(&mut self, slot: u32) -> &mut Kept {
+        &mut self.kept[slot as usize]
+    }
+
+    /// Forgets a row.
+    pub(super) fn remove(&mut self, slot: u32) {
+        let Kept { key, place, .. } = self.kept[slot as usize];
+        let bucket = &mut self.by_key[key as usize];
+        bucket.swap_remove(place as usize);
+        if let Some(moved) = bucket.get(place as usize) {
+            self.kept[*moved as usize].place = place;
+        }
+        if bucket.is_empty() {
+            self.by_key[key as usize] = Vec::new();
+            self.keys.remove(key);
+        }
+        self.rows.remove(slot);
+    }
+
+    pub(super) fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.rows.columns(slots)
+    }
+
+    /// Returns how many rows are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
