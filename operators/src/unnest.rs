@@ -83,7 +83,10 @@ impl Operator for UnnestOperator {
         } else {
             self.lists_to_rows(&batch)?
         };
-        for index in self.columns.structs.iter().rev().collect::<std::collections::BTreeSet<_>>().into_iter().rev() {
+        // From the last to the first, so that the fields of one do not move the others.
+        let mut structs = self.columns.structs.clone();
+        structs.sort_unstable_by(|a, b| b.cmp(a));
+        for index in &structs {
             let fields = struct_fields(&arrays[*index])?;
             arrays.splice(*index..=*index, fields);
         }

@@ -195,7 +195,8 @@ impl AggregateOperator {
             slots.iter().copied().filter(|s| is_global || self.groups[*s as usize].multiplicity > 0).collect();
         let values: Vec<ArrayRef> = self.states.iter_mut().map(|state| state.evaluate(&live)).collect::<Result<_>>()?;
         let encoded = self.values.encode(&values)?;
-        let (mut gone, mut come): (Vec<(u32, Box<[u8]>)>, Vec<u32>) = (Vec::new(), Vec::new());
+        let mut gone: Vec<(u32, Box<[u8]>)> = Vec::new();
+        let mut come: Vec<u32> = Vec::new();
         for slot in slots {
             let group = &mut self.groups[*slot as usize];
             if !is_global && group.multiplicity <= 0 {

@@ -184,7 +184,8 @@ mod tests {
             + 2025-12-31T23:00:00 2026-03-31T22:00:00
             + 2026-03-31T22:00:00 2026-06-30T22:00:00
             + _ _
-        "#]].assert_eq(&print_query(sql));
+        "#]]
+        .assert_eq(&print_query(sql));
     }
 
     #[test]
@@ -192,7 +193,8 @@ mod tests {
         let sql = "SELECT tumble(DATE '2026-05-06', INTERVAL '1 year', 'UTC', TIMESTAMP '2000-04-06T00:00:00')";
         expect![[r#"
             + {start: 2026-04-06T00:00:00, end: 2027-04-06T00:00:00}
-        "#]].assert_eq(&print_query(sql));
+        "#]]
+        .assert_eq(&print_query(sql));
     }
 
     #[test]
