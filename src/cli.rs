@@ -1,0 +1,169 @@
+//! The command line: what can be asked of `headwater`. It never does anything itself.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A streaming engine for impact data: programme events in, audited social-return metrics out.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline to the end of its input, or until Ctrl-C.
+    Run {
+        /// The SQL file.
+        file: PathBuf,
+        /// How many subtasks each step may have.
+        #[arg(short, long, default_value_t = 1, value_parser = parallelism)]
+        parallelism: usize,
+    },
+    /// Check a pipeline without running it.
+    Check {
+        /// The SQL file.
+        file: PathBuf,
+    },
+    /// Show the graph of a pipeline.
+    Explain {
+        /// The SQL file.
+        file: PathBuf,
+    },
+    /// Ask the reporting store a question in SQL (SQLite's dialect, read-only).
+    Query {
+        /// The question, for example "SELECT * FROM companies".
+        sql: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// The event types that are understood.
+    #[command(subcommand)]
+    Contracts(Contracts),
+    /// Import files exported from programme systems.
+    Import(Import),
+    /// Make plausible data.
+    #[command(subcommand)]
+    Generate(Generate),
+    /// Run the impact pipeline and serve its API.
+    Serve {
+        #[command(flatten)]
+        serve: Serve,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Import the sample files and a generated year, show the metrics, serve the API.
+    Demo {
+        #[command(flatten)]
+        size: Size,
+        #[command(flatten)]
+        serve: Serve,
+        /// Where the demo keeps its data.
+        #[arg(long, value_name = "FOLDER", default_value = ".headwater/demo")]
+        data: PathBuf,
+        /// Stop after the metrics are shown.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// Where inbox and store are.
+    #[arg(long, value_name = "FOLDER", default_value = ".headwater/data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contracts {
+    /// List the event types.
+    List,
+    /// Show the JSON Schema of an event type and the columns it becomes.
+    Show {
+        /// The event type, for example buddy.feedback.submitted.
+        event_type: String,
+    },
+    /// Check a file of events, one JSON object a line.
+    Check {
+        /// The file; "-" is standard input.
+        file: PathBuf,
+    },
+    /// Write the catalogue of event types (Markdown) to standard output.
+    Catalogue,
+    /// Write the AsyncAPI document (JSON) to standard output.
+    Asyncapi,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// What the files are: kintell, mentorship, language, buddy-matches, buddy-events, buddy-checkins, buddy-feedback,
+    /// course-completions, credentials, sessions; or auto.
+    pub(crate) kind: String,
+    /// The files.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The company: a uuid, or a name from which one is derived.
+    #[arg(long)]
+    pub(crate) company: String,
+    /// The scale of the ratings in the files: 1-5 or 0-1. Without it the kind's own.
+    #[arg(long, value_name = "SCALE")]
+    pub(crate) rating_scale: Option<String>,
+    /// A folder with column mappings (KIND.toml) that replace the built-in ones.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) mappings: Option<PathBuf>,
+    /// Where to write refused rows; without it FILE.errors.csv in the data folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) errors: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Generate {
+    /// A programme for buddy matching, language and mentorship sessions, courses and volunteering.
+    Impact {
+        #[command(flatten)]
+        size: Size,
+        /// The folder to write to, laid out as an inbox: TOPIC/00000001.jsonl.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Size {
+    /// How many companies.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) companies: u32,
+    /// How many months.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(crate) months: u32,
+    /// The seed: the same one makes the same data.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen. Other than loopback addresses need --api-keys.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    pub(crate) listen: SocketAddr,
+    /// A file of API keys: NAME SECRET COMPANY[,COMPANY] a line, COMPANY a uuid or "*".
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_keys: Option<PathBuf>,
+    /// How many subtasks each step may have.
+    #[arg(short, long, default_value_t = 2, value_parser = parallelism)]
+    pub(crate) parallelism: usize,
+}
+
+/// Key groups bound what more subtasks could do.
+const PARALLELISM_MAX: usize = 256;
+
+fn parallelism(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=PARALLELISM_MAX).contains(&n) => Ok(n),
+        _ => Err(format!("a whole number from 1 to {PARALLELISM_MAX}")),
+    }
+}

@@ -1,0 +1,75 @@
+//! `headwater generate`: plausible data as files.
+
+use crate::cli::{Generate, Size};
+use headwater_connectors::generator::impact::{ImpactGenerator, ImpactOptions, Stated};
+use headwater_connectors::inbox::Inbox;
+use headwater_core::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How many lines are appended at once: each append ends with an fsync.
+const LINES_PER_APPEND: usize = 20_000;
+
+/// Generates as asked and says what was made.
+pub(crate) fn generate(command: &Generate) -> Result<()> {
+    let Generate::Impact { size, out } = command;
+    if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::conflict(format!("the folder '{}' is not empty", out.display()))
+            .with_help("name a new folder: generated events are not to be mixed with others by accident"));
+    }
+    let stated = into_inbox(*size, &Inbox::open(out)?)?;
+    print!("{}", shown(&stated, out));
+    Ok(())
+}
+
+/// Generates a programme into an inbox, with a progress bar on a terminal.
+pub(crate) fn into_inbox(size: Size, inbox: &Inbox) -> Result<Stated> {
+    let options =
+        ImpactOptions { companies: size.companies, months: size.months, seed: size.seed, ..ImpactOptions::default() };
+    let mut generator = ImpactGenerator::new(options)?;
+    let bar = ProgressBar::new(u64::from(size.months));
+    let style = ProgressStyle::with_template("generating {wide_bar} {pos} of {len} months");
+    bar.set_style(style.map_err(|e| Error::internal(format!("the progress bar's template: {e}")))?);
+    let mut waiting: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut n_waiting = 0;
+    while let Some(line) = generator.next() {
+        waiting.entry(line.topic).or_default().push(line.bytes);
+        n_waiting += 1;
+        if n_waiting == LINES_PER_APPEND {
+            append(inbox, &mut waiting)?;
+            n_waiting = 0;
+            bar.set_position(u64::from(generator.progress().0));
+        }
+    }
+    append(inbox, &mut waiting)?;
+    bar.finish_and_clear();
+    Ok(generator.stated().clone())
+}
+
+fn append(inbox: &Inbox, waiting: &mut BTreeMap<&'static str, Vec<Vec<u8>>>) -> Result<()> {
+    for (topic, lines) in std::mem::take(waiting) {
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        inbox.append(topic, &lines)?;
+    }
+    Ok(())
+}
+
+fn shown(stated: &Stated, out: &Path) -> String {
+    let mut text = format!(
+        "{} lines in '{}': {} events + {} duplicates + {} corrections + {} broken\n",
+        stated.lines,
+        out.display(),
+        stated.events,
+        stated.duplicates,
+        stated.corrections,
+        stated.n_bad()
+    );
+    for (topic, n) in &stated.events_by_topic {
+        text.push_str(&format!("  {topic}: {n} events\n"));
+    }
+    for (reason, n) in &stated.bad {
+        text.push_str(&format!("  broken, to be refused as {reason}: {n}\n"));
+    }
+    text
+}

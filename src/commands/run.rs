@@ -1,0 +1,80 @@
+//! `headwater run`, `check` and `explain`: a file of SQL as a pipeline.
+
+use crate::wiring::SqlPlanner;
+use headwater_core::{Counter, Error, Result, SystemClock};
+use headwater_engine::{EngineOptions, NodeKind, Outcome, RunReport, start};
+use headwater_pipelines::Planner;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Runs a pipeline until its input ends or Ctrl-C, and prints how many rows went where.
+pub(crate) async fn run(file: &Path, parallelism: usize) -> Result<()> {
+    let (name, sql, planner) = read(file)?;
+    let graph = planner.plan(&name, &sql)?;
+    let mut options = EngineOptions::new(name, Arc::new(SystemClock));
+    options.parallelism = parallelism;
+    let handle = start(graph, options)?;
+    let report = tokio::select! {
+        // The end first: a stop of what has ended would only be noise.
+        biased;
+        report = handle.join() => report?,
+        result = tokio::signal::ctrl_c() => {
+            result.map_err(|e| Error::io("cannot wait for Ctrl-C", e))?;
+            eprintln!("stopping: what has been read is committed");
+            handle.stop();
+            handle.join().await?
+        }
+    };
+    eprintln!("{}", summary(&report));
+    Ok(())
+}
+
+/// Checks a pipeline: nothing is printed when it is right.
+pub(crate) fn check(file: &Path) -> Result<()> {
+    let (name, sql, planner) = read(file)?;
+    planner.check(&name, &sql)
+}
+
+/// Prints the graph of a pipeline.
+pub(crate) fn explain(file: &Path) -> Result<()> {
+    let (name, sql, planner) = read(file)?;
+    print!("{}", planner.explain(&name, &sql)?);
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<(String, String, SqlPlanner)> {
+    let sql = fs::read_to_string(file).map_err(|e| Error::io(format!("cannot read '{}'", file.display()), e))?;
+    let name = file.file_stem().map_or_else(|| "pipeline".to_owned(), |name| name.to_string_lossy().into_owned());
+    let base = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((name, sql, SqlPlanner::new(base)))
+}
+
+/// Says in one paragraph where the rows of a run went. Rows in, rows out and dead letters of the sources are counted
+/// apart from each other, so a row that got lost between them shows.
+pub(crate) fn summary(report: &RunReport) -> String {
+    let sources = || report.nodes.iter().filter(|node| node.kind == NodeKind::Source);
+    let sum = |counter| sources().map(|node| node.count(counter)).sum::<u64>();
+    let (rows_in, rows_on, letters) = (sum(Counter::RowsIn), sum(Counter::RowsOut), sum(Counter::DeadLetters));
+    let totals = report.totals();
+    let rows_out = rows_on.saturating_sub(totals.duplicates);
+    let mut text =
+        format!("rows in {rows_in} = rows out {rows_out} + dead letters {letters} + duplicates {}", totals.duplicates);
+    if rows_in != rows_on + letters {
+        text.push_str(&format!("\nthis does not balance: {} rows are missing", rows_in.abs_diff(rows_on + letters)));
+    }
+    if totals.corrections > 0 {
+        text.push_str(&format!("\nof the rows out, {} are corrections of earlier ones", totals.corrections));
+    }
+    if totals.dead_letters > letters {
+        text.push_str(&format!("\nlater dead letters {} (late rows {})", totals.dead_letters - letters, totals.late));
+    }
+    for (reason, n) in &report.dead_letters {
+        text.push_str(&format!("\n  dead letters {reason}: {n}"));
+    }
+    text.push_str(&format!("\nrows written {}", totals.sink_rows));
+    if report.outcome == Outcome::Stopped {
+        text.push_str("; stopped before the end of the input");
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! The one place that joins packages: connectors and sinks into a registry, the planner behind the pipelines' trait,
+//! the inbox behind the traits of the API and the importers.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use headwater_connectors::inbox::Inbox;
+use headwater_core::{DeadLetter, Graph, Registry, Result, SinkSpec, TableDefinition};
+use headwater_sql::{PlanOptions, Planner};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Returns everything that can be read or written.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry::default();
+    for connector in headwater_connectors::connectors().into_iter().chain(headwater_sinks::connectors()) {
+        registry.add(connector);
+    }
+    registry
+}
+
+/// The planner with everything that it may name; relative paths are relative to `base`.
+pub(crate) struct SqlPlanner {
+    planner: Planner,
+    base: PathBuf,
+}
+
+impl SqlPlanner {
+    pub(crate) fn new(base: impl Into<PathBuf>) -> Self {
+        Self { planner: Planner::new(registry()), base: base.into() }
+    }
+
+    fn options(&self, name: &str) -> PlanOptions {
+        PlanOptions { pipeline: name.to_owned(), base: self.base.clone() }
+    }
+
+    pub(crate) fn explain(&self, name: &str, sql: &str) -> Result<String> {
+        self.planner.explain(sql, &self.options(name))
+    }
+
+    pub(crate) fn check(&self, name: &str, sql: &str) -> Result<()> {
+        self.planner.check(sql, &self.options(name))
+    }
+}
+
+impl headwater_pipelines::Planner for SqlPlanner {
+    fn plan(&self, name: &str, sql: &str) -> Result<Graph> {
+        self.planner.plan(sql, &self.options(name))
+    }
+}
+
+/// The inbox as the log that importers and the API append to.
+#[derive(Clone)]
+pub(crate) struct Log(pub(crate) Arc<Inbox>);
+
+impl headwater_importers::EventLog for Log {
+    fn append(&mut self, topic: &str, lines: Vec<Vec<u8>>) -> Result<()> {
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        self.0.append(topic, &lines).map(|_| ())
+    }
+}
+
+#[async_trait]
+impl headwater_api::EventLog for Log {
+    async fn append(&self, topic: &str, lines: Vec<Bytes>) -> Result<()> {
+        let (inbox, topic) = (self.0.clone(), topic.to_owned());
+        crate::blocking(move || {
+            let lines: Vec<&[u8]> = lines.iter().map(Bytes::as_ref).collect();
+            inbox.append(&topic, &lines).map(|_| ())
+        })
+        .await
+    }
+}
+
+/// Where the shipped pipelines keep dead letters: a table of the store, one row for each source, position and reason.
+pub(crate) fn dead_letters(store: &std::path::Path) -> Result<Arc<dyn SinkSpec>> {
+    let schema = DeadLetter::schema();
+    let key = ["source", "position", "reason"].map(|name| schema.index_of(name));
+    let primary_key = key.into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = [("path", store.to_string_lossy().as_ref()), ("on_conflict", "ignore"), ("on_start", "replace")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let table = TableDefinition {
+        name: "dead_letters".to_owned(),
+        schema: Some(schema),
+        primary_key,
+        options: options.into_iter().collect(),
+        base: PathBuf::new(),
+    };
+    registry().get("sqlite")?.sink(&table)
+}
