@@ -70,6 +70,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+#[group(id = "data_folder")]
 pub(crate) struct Data {
     /// Where inbox and store are.
     #[arg(long, value_name = "FOLDER", default_value = ".headwater/data")]
@@ -97,6 +98,7 @@ pub(crate) enum Contracts {
 }
 
 #[derive(Debug, Args)]
+#[group(id = "importing")]
 pub(crate) struct Import {
     /// What the files are: kintell, mentorship, language, buddy-matches, buddy-events, buddy-checkins, buddy-feedback,
     /// course-completions, credentials, sessions; or auto.
@@ -133,6 +135,7 @@ pub(crate) enum Generate {
 }
 
 #[derive(Debug, Clone, Copy, Args)]
+#[group(id = "size")]
 pub(crate) struct Size {
     /// How many companies.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -146,6 +149,7 @@ pub(crate) struct Size {
 }
 
 #[derive(Debug, Args)]
+#[group(id = "serving")]
 pub(crate) struct Serve {
     /// Where to listen. Other than loopback addresses need --api-keys.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
@@ -165,5 +169,16 @@ fn parallelism(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=PARALLELISM_MAX).contains(&n) => Ok(n),
         _ => Err(format!("a whole number from 1 to {PARALLELISM_MAX}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
     }
 }
