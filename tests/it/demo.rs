@@ -25,9 +25,9 @@ fn from_nothing_to_metrics_and_back_to_the_sentence() {
         .unwrap();
     let mut rows = snippets.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let (text, start, end, snippet): (String, usize, usize, String) =
+        let (text, start, end, snippet): (String, u32, u32, String) =
             (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap(), row.get(3).unwrap());
-        assert_eq!(text.get(start..end), Some(snippet.as_str()));
+        assert_eq!(text.get(start as usize..end as usize), Some(snippet.as_str()));
     }
     for metric in ["sroi_ratio", "vis_score", "hours"] {
         let edges = format!(
