@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod data_folder;
 mod imports;
+mod output;
 mod wiring;
 
 use clap::Parser;

@@ -1,6 +1,7 @@
 //! `headwater contracts`: which events are understood, and whether a file of them is right.
 
 use crate::cli::Contracts;
+use crate::output::{show, show_line};
 use headwater_core::{Error, Result};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,10 +12,10 @@ use std::process::ExitCode;
 pub(crate) fn contracts(command: &Contracts) -> Result<ExitCode> {
     match command {
         Contracts::List => list(),
-        Contracts::Show { event_type } => show(event_type)?,
+        Contracts::Show { event_type } => describe(event_type)?,
         Contracts::Check { file } => return check(file),
-        Contracts::Catalogue => print!("{}", headwater_contracts::event_catalogue_markdown()),
-        Contracts::Asyncapi => println!("{:#}", headwater_contracts::asyncapi()),
+        Contracts::Catalogue => show(headwater_contracts::event_catalogue_markdown()),
+        Contracts::Asyncapi => show_line(format_args!("{:#}", headwater_contracts::asyncapi())),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -23,19 +24,19 @@ fn list() {
     let contracts = headwater_contracts::catalog();
     let width = contracts.iter().map(|contract| contract.event_type().len()).max().unwrap_or_default();
     for contract in contracts {
-        println!("{:width$}  {}  {}", contract.event_type(), contract.version(), contract.title());
+        show_line(format_args!("{:width$}  {}  {}", contract.event_type(), contract.version(), contract.title()));
     }
 }
 
-fn show(event_type: &str) -> Result<()> {
+fn describe(event_type: &str) -> Result<()> {
     let contract = headwater_contracts::find(event_type)?;
-    println!("{}", contract.json_text().trim_end());
-    println!("\ncolumns of CREATE TABLE t WITH (connector = 'inbox', contract = '{event_type}'):");
+    show_line(contract.json_text().trim_end());
+    show_line(format_args!("\ncolumns of CREATE TABLE t WITH (connector = 'inbox', contract = '{event_type}'):"));
     for field in contract.schema().fields() {
         let null = if field.is_nullable() { "" } else { " NOT NULL" };
-        println!("  {} {}{null}", field.name(), field.data_type());
+        show_line(format_args!("  {} {}{null}", field.name(), field.data_type()));
     }
-    println!("event time: {}", contract.event_time_column());
+    show_line(format_args!("event time: {}", contract.event_time_column()));
     Ok(())
 }
 
@@ -49,18 +50,21 @@ fn check(file: &Path) -> Result<ExitCode> {
     let report = headwater_contracts::check_reader(BufReader::new(reader), &file.display().to_string())?;
     for letter in &report.dead_letters {
         let path = if letter.path.is_empty() { "line" } else { &letter.path };
-        println!("{}:{}: {} ({path}): {}", letter.source, letter.position, letter.reason, letter.message);
+        show_line(format_args!(
+            "{}:{}: {} ({path}): {}",
+            letter.source, letter.position, letter.reason, letter.message
+        ));
     }
     let shown = report.dead_letters.len() as u64;
     if report.n_bad() > shown {
-        println!("… and {} more", report.n_bad() - shown);
+        show_line(format_args!("… and {} more", report.n_bad() - shown));
     }
-    println!("{} lines = {} good + {} bad", report.n_lines, report.n_good(), report.n_bad());
+    show_line(format_args!("{} lines = {} good + {} bad", report.n_lines, report.n_good(), report.n_bad()));
     for (event_type, n) in &report.events {
-        println!("  {event_type}: {n}");
+        show_line(format_args!("  {event_type}: {n}"));
     }
     for (reason, n) in &report.reasons {
-        println!("  {reason}: {n}");
+        show_line(format_args!("  {reason}: {n}"));
     }
     Ok(if report.n_bad() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

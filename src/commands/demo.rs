@@ -8,6 +8,7 @@ use crate::commands::run::summary;
 use crate::commands::serve::{Listener, Serving};
 use crate::data_folder::{DataFolder, write_whole};
 use crate::imports::{ImportService, Told};
+use crate::output::{show, show_line};
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Error, Result, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -61,11 +62,11 @@ pub(crate) async fn demo(size: Size, serve: &Serve, data: &Path, once: bool) -> 
     bar.finish_and_clear();
     caught_up?;
     if let Some(report) = serving.supervisor.status().report {
-        println!("{}\n", summary(&report));
+        show_line(format_args!("{}\n", summary(&report)));
     }
-    println!("{}", answer(&data.store(), METRICS)?);
-    println!("from nothing to metrics in {:.1} s\n", started.elapsed().as_secs_f64());
-    println!("{}", suggestions(&data, listener.as_ref())?);
+    show_line(answer(&data.store(), METRICS)?);
+    show_line(format_args!("from nothing to metrics in {:.1} s\n", started.elapsed().as_secs_f64()));
+    show_line(suggestions(&data, listener.as_ref())?);
     match listener {
         Some(listener) => serving.until_ctrl_c(listener, &data).await,
         None => serving.supervisor.stop().await.map(|_| ()),
@@ -82,7 +83,7 @@ fn import_samples(data: &DataFolder, inbox: Arc<Inbox>) -> Result<()> {
             ..Told::default()
         };
         let (kind, summary) = service.import(&told, Cursor::new(*content), None)?;
-        print!("{}", shown(name, kind, &summary, None));
+        show(shown(name, kind, &summary, None));
     }
     Ok(())
 }
@@ -93,18 +94,18 @@ fn generate_once(size: Size, data: &DataFolder, inbox: &Inbox) -> Result<()> {
     let Size { companies, months, seed } = size;
     let done = data.root().join(format!("generated-{companies}-{months}-{seed}"));
     if done.exists() {
-        println!("generated before: {companies} companies, {months} months, seed {seed}");
+        show_line(format_args!("generated before: {companies} companies, {months} months, seed {seed}"));
         return Ok(());
     }
     let stated = into_inbox(size, inbox)?;
-    println!(
+    show_line(format_args!(
         "generated {} lines: {} events, {} duplicates, {} corrections, {} broken",
         stated.lines,
         stated.events,
         stated.duplicates,
         stated.corrections,
         stated.n_bad()
-    );
+    ));
     write_whole(&done, b"")
 }
 

@@ -1,6 +1,7 @@
 //! `headwater generate`: plausible data as files.
 
 use crate::cli::{Generate, Size};
+use crate::output::show;
 use headwater_connectors::generator::impact::{ImpactGenerator, ImpactOptions, Stated};
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Error, Result};
@@ -19,7 +20,7 @@ pub(crate) fn generate(command: &Generate) -> Result<()> {
             .with_help("name a new folder: generated events are not to be mixed with others by accident"));
     }
     let stated = into_inbox(*size, &Inbox::open(out)?)?;
-    print!("{}", shown(&stated, out));
+    show(shown(&stated, out));
     Ok(())
 }
 

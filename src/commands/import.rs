@@ -3,6 +3,7 @@
 use crate::cli::Import;
 use crate::data_folder::{DataFolder, write_whole};
 use crate::imports::{ImportService, Told};
+use crate::output::show;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Error, Result, SystemClock};
 use headwater_importers::{Kind, Summary};
@@ -40,7 +41,7 @@ pub(crate) fn import(command: &Import) -> Result<ExitCode> {
         } else {
             None
         };
-        print!("{}", shown(&name, kind, &summary, errors_file.as_deref()));
+        show(shown(&name, kind, &summary, errors_file.as_deref()));
     }
     Ok(ExitCode::SUCCESS)
 }

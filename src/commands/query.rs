@@ -1,6 +1,7 @@
 //! `headwater query`: read-only SQL over the reporting store, printed as a table.
 
 use crate::data_folder::DataFolder;
+use crate::output::show_line;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::util::pretty::pretty_format_batches;
 use headwater_core::{Error, Result};
@@ -15,7 +16,7 @@ const ROWS_MAX: usize = 1_000;
 /// Answers `sql` from the store of the data folder.
 pub(crate) fn query(data: &Path, sql: &str) -> Result<()> {
     let store = DataFolder::existing(data)?.store();
-    println!("{}", answer(&store, sql)?);
+    show_line(answer(&store, sql)?);
     Ok(())
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn answer(store: &Path, sql: &str) -> Result<String> {
             .with_help("list the tables with \"SELECT name FROM sqlite_master WHERE type = 'table'\"")
     };
     let mut statement = connection.prepare(sql).map_err(wrong)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut columns: Vec<Vec<Option<String>>> = vec![Vec::new(); names.len()];
     let mut rows = statement.query([]).map_err(wrong)?;
     let mut n_rows = 0;

@@ -1,5 +1,6 @@
 //! `headwater run`, `check` and `explain`: a file of SQL as a pipeline.
 
+use crate::output::show;
 use crate::wiring::SqlPlanner;
 use headwater_core::{Counter, Error, Result, SystemClock};
 use headwater_engine::{EngineOptions, NodeKind, Outcome, RunReport, start};
@@ -39,7 +40,7 @@ pub(crate) fn check(file: &Path) -> Result<()> {
 /// Prints the graph of a pipeline.
 pub(crate) fn explain(file: &Path) -> Result<()> {
     let (name, sql, planner) = read(file)?;
-    print!("{}", planner.explain(&name, &sql)?);
+    show(planner.explain(&name, &sql)?);
     Ok(())
 }
 

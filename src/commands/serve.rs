@@ -3,6 +3,7 @@
 use crate::cli::Serve;
 use crate::data_folder::DataFolder;
 use crate::imports::{ApiImports, ImportService};
+use crate::output::show_line;
 use crate::wiring::{Log, SqlPlanner};
 use headwater_api::{ApiKey, ApiParts, ApiState, Auth, EventType, Limits, PipelineStatus, router};
 use headwater_connectors::inbox::Inbox;
@@ -22,7 +23,7 @@ pub(crate) async fn serve(command: &Serve, data: &Path) -> Result<()> {
     let data = DataFolder::open(data)?;
     let inbox = Arc::new(Inbox::open(data.inbox())?);
     let serving = Serving::start(&data, inbox, command.parallelism)?;
-    println!("serving {} on http://{}/", data.root().display(), listener.address);
+    show_line(format_args!("serving {} on http://{}/", data.root().display(), listener.address));
     serving.until_ctrl_c(listener, &data).await
 }
 
@@ -113,14 +114,20 @@ impl Serving {
         let stopped = stop.clone();
         let server = headwater_api::serve(listener.socket, router(state), async move { stopped.cancelled().await });
         tokio::pin!(server);
+        let announce = async {
+            self.supervisor.caught_up().await?;
+            show_line("ready: the inbox is followed; Ctrl-C ends");
+            std::future::pending::<Result<()>>().await
+        };
         tokio::select! {
             // A failure first: it is why the process ends, whatever else happens at the same time.
             biased;
             result = &mut server => return result,
             result = self.supervisor.ended() => return result,
+            result = announce => return result,
             result = tokio::signal::ctrl_c() => result.map_err(|e| Error::io("cannot wait for Ctrl-C", e))?,
         }
-        eprintln!("stopping: what has been received is committed");
+        eprintln!("stopping: what has been read is committed; what has not is in the inbox and read at the next start");
         stop.cancel();
         server.await?;
         self.supervisor.stop().await.map(|_| ())

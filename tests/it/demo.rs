@@ -21,7 +21,9 @@ fn from_nothing_to_metrics_and_back_to_the_sentence() {
     let count = |sql: &str| store.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert!(count("SELECT count(*) FROM evidence_snippets") > 100);
     let mut snippets = store
-        .prepare("SELECT text, position_start, position_end, snippet_text FROM evidence_snippets JOIN texts USING (text_id)")
+        .prepare(
+            "SELECT text, position_start, position_end, snippet_text FROM evidence_snippets JOIN texts USING (text_id)",
+        )
         .unwrap();
     let mut rows = snippets.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
@@ -55,7 +57,9 @@ fn a_sentence_shared_by_two_companies_stays_two_rows() {
                     K-1,Mentorship,ada@example.com,bo@example.com,2025-03-01T10:00:00Z,60,5,I feel much more confident now,\n";
     place.write("sessions.csv", sessions);
     for company in ["Acme", "Bolt"] {
-        place.headwater(&["import", "kintell", "sessions.csv", "--company", company, "--data", ".headwater/demo"]).succeeded();
+        place
+            .headwater(&["import", "kintell", "sessions.csv", "--company", company, "--data", ".headwater/demo"])
+            .succeeded();
     }
     demo(&place);
     let store = Connection::open(place.path().join(".headwater/demo/impact.db")).unwrap();

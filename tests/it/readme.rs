@@ -3,7 +3,7 @@
 use crate::support::{Workplace, repository};
 
 fn blocks(language: &str) -> Vec<String> {
-    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let readme = std::fs::read_to_string(repository("README.md")).expect("the README is there");
     let fence = format!("```{language}\n");
     readme.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
 }
