@@ -1,11 +1,15 @@
 //! Where Headwater keeps things: one folder with inbox, store, imports and the tables a tenant may edit.
 
 use headwater_core::{Error, Result};
+use headwater_operators::functions::POLICY;
 use headwater_pipelines::migrations::migrate;
 use headwater_pipelines::shipped::{IMPACT, IMPACT_TABLES};
 use std::fs;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// The name of the screening policy among the tables.
+const POLICY_NAME: &str = "policy.toml";
 
 /// The data folder of one installation.
 #[derive(Debug, Clone)]
@@ -18,7 +22,7 @@ impl DataFolder {
         for part in [folder.0.clone(), folder.tables(), folder.imports()] {
             fs::create_dir_all(&part).map_err(|e| Error::io(format!("cannot create '{}'", part.display()), e))?;
         }
-        for (name, text) in IMPACT_TABLES {
+        for (name, text) in IMPACT_TABLES.iter().chain([&(POLICY_NAME, POLICY)]) {
             let table = folder.tables().join(name);
             if !table.exists() {
                 write_whole(&table, text.as_bytes())?;
@@ -52,6 +56,12 @@ impl DataFolder {
 
     pub(crate) fn tables(&self) -> PathBuf {
         self.0.join("tables")
+    }
+
+    /// Reads the screening policy.
+    pub(crate) fn policy(&self) -> Result<String> {
+        let path = self.tables().join(POLICY_NAME);
+        fs::read_to_string(&path).map_err(|e| Error::io(format!("cannot read '{}'", path.display()), e))
     }
 
     /// Where the API keeps what it must remember of requests.

@@ -29,6 +29,12 @@ impl SqlPlanner {
         Self { planner: Planner::new(registry()), base: base.into() }
     }
 
+    /// Makes a planner whose `screen` follows a policy file.
+    pub(crate) fn with_policy(base: impl Into<PathBuf>, policy: &str) -> Result<Self> {
+        let functions = headwater_operators::functions::with_policy(policy)?;
+        Ok(Self { planner: Planner::with_functions(registry(), functions), base: base.into() })
+    }
+
     fn options(&self, name: &str) -> PlanOptions {
         PlanOptions { pipeline: name.to_owned(), base: self.base.clone() }
     }

@@ -11,6 +11,7 @@ use headwater_core::{Clock, Counter, Error, Result, SystemClock};
 use headwater_engine::{EngineOptions, FirstCommit};
 use headwater_pipelines::shipped::IMPACT;
 use headwater_pipelines::{Definition, RestartPolicy, State, Supervisor, Watcher};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl Serving {
         options.parallelism = parallelism;
         options.first_commit = FirstCommit::WhenCaughtUp;
         options.dead_letters = Some(crate::wiring::dead_letters(&store)?);
-        let planner = Arc::new(SqlPlanner::new(std::env::current_dir().unwrap_or_default()));
+        let planner = Arc::new(SqlPlanner::with_policy("", &data.policy()?)?);
         let definition = Definition { name: IMPACT.name.to_owned(), sql };
         let supervisor = Supervisor::start(definition, planner, options, RestartPolicy::default())?;
         Ok(Self { supervisor, inbox })
@@ -116,7 +117,8 @@ impl Serving {
         tokio::pin!(server);
         let announce = async {
             self.supervisor.caught_up().await?;
-            show_line("ready: the inbox is followed; Ctrl-C ends");
+            // A server goes on when nobody reads what it prints.
+            let _unread = writeln!(std::io::stdout(), "ready: the inbox is followed; Ctrl-C ends");
             std::future::pending::<Result<()>>().await
         };
         tokio::select! {

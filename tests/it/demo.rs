@@ -68,3 +68,27 @@ fn a_sentence_shared_by_two_companies_stays_two_rows() {
     let (rows, companies): (i64, i64) = store.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!((rows, companies), (2, 2));
 }
+
+#[test]
+fn the_screening_policy_is_a_file_that_a_user_can_edit() {
+    let place = Workplace::new();
+    let sessions = "session_id,session_type,participant_email,volunteer_email,date,duration_min,rating,feedback_text,language_level\n\
+                    K-1,Mentorship,ada@example.com,bo@example.com,2025-03-01T10:00:00Z,60,5,Write to desk@acme.example or ada@example.com,\n";
+    place.write("sessions.csv", sessions);
+    place
+        .headwater(&["import", "kintell", "sessions.csv", "--company", "Acme", "--data", ".headwater/demo"])
+        .succeeded();
+    let policy = place.read(".headwater/demo/tables/policy.toml");
+    let allowed = policy.replace("values = []", "values = [\"desk@acme.example\"]");
+    assert_ne!(policy, allowed, "the shipped policy allows nothing");
+    place.write(".headwater/demo/tables/policy.toml", allowed);
+    demo(&place);
+    let store = Connection::open(place.path().join(".headwater/demo/impact.db")).unwrap();
+    let text: String =
+        store.query_row("SELECT text FROM texts WHERE text LIKE 'Write to %'", [], |row| row.get(0)).unwrap();
+    assert_eq!(text, "Write to desk@acme.example or [EMAIL_1]");
+
+    place.write(".headwater/demo/tables/policy.toml", "this is no policy");
+    let message = place.headwater(&["demo", "--once", "--companies", "2", "--months", "3", "--seed", "5"]).failed();
+    assert!(message.contains("policy"), "{message}");
+}

@@ -15,4 +15,6 @@ pub use classify::{Classification, Classifier, Dimension, Evidence, Label, class
 pub use language::{Detected, Language, detect};
 pub use normalize::{Normalized, normalize};
 pub use offset_map::OffsetMap;
-pub use screen::{Action, Finding, HarmCategory, PiiKind, Policy, PolicyError, Screened, Screener, screen};
+pub use screen::{
+    Action, Finding, HarmCategory, POLICY_FILE, PiiKind, Policy, PolicyError, Screened, Screener, screen,
+};

@@ -9,15 +9,33 @@ pub mod text;
 pub mod tumble;
 
 use datafusion_expr::ScalarUDF;
+use headwater_core::{Error, Result};
+use headwater_text::{Policy, Screener};
 use std::sync::Arc;
 
-/// Returns all functions.
+/// Returns all functions; `screen` follows the policy that ships with Headwater.
 #[must_use]
 pub fn all() -> Vec<Arc<ScalarUDF>> {
+    with_screener(Screener::default())
+}
+
+/// Returns all functions; `screen` follows a policy file (TOML, the layout of [`POLICY`]).
+///
+/// # Errors
+/// `Invalid` when the file is not a policy: an unknown kind or category, or `block` for self-harm.
+pub fn with_policy(file: &str) -> Result<Vec<Arc<ScalarUDF>>> {
+    let policy = Policy::from_toml(file).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(with_screener(Screener::new(policy)))
+}
+
+/// The policy file that ships with Headwater, for users to edit.
+pub const POLICY: &str = headwater_text::POLICY_FILE;
+
+fn with_screener(screener: Screener) -> Vec<Arc<ScalarUDF>> {
     vec![
         tumble::tumble(),
         text::normalize(),
-        text::screen(),
+        text::screen(screener),
         text::classify(),
         impact::metric_id(),
         impact::cefr_score(),
@@ -26,4 +44,17 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         impact::sroi_present_value(),
         impact::sroi_ratio(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_file_that_is_none_is_refused_with_its_fault() {
+        assert!(with_policy(POLICY).is_ok());
+        let error =
+            with_policy(&POLICY.replace("\"self-harm\" = \"review\"", "\"self-harm\" = \"block\"")).unwrap_err();
+        assert!(error.to_string().contains("self-harm"), "{error}");
+    }
 }

@@ -55,7 +55,7 @@ impl Argument {
 }
 
 /// The body of a function: columns of the coerced types and equal length in, one column of that length out.
-pub(crate) type Evaluate = fn(&[ArrayRef]) -> Result<ArrayRef>;
+pub(crate) type Evaluate = Box<dyn Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync>;
 
 /// A pure function over rows.
 struct Scalar {
@@ -71,8 +71,9 @@ pub(crate) fn function(
     name: &'static str,
     arguments: &'static [Argument],
     returns: DataType,
-    evaluate: Evaluate,
+    evaluate: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
 ) -> Arc<ScalarUDF> {
+    let evaluate: Evaluate = Box::new(evaluate);
     let signature = Signature::user_defined(Volatility::Immutable);
     Arc::new(ScalarUDF::from(Scalar { name, arguments, returns, evaluate, signature }))
 }

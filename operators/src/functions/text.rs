@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::ScalarUDF;
 use hashbrown::HashMap;
-use headwater_text::{Classification, Language, Screened, classify as classify_one, screen as screen_one};
+use headwater_text::{Classification, Language, Screened, Screener, classify as classify_one};
 use std::sync::Arc;
 
 /// Returns `normalize(text)`: the text in normal form (NFC, no invisible characters, plain quotes and dashes, single
@@ -29,15 +29,15 @@ pub fn normalize() -> Arc<ScalarUDF> {
     })
 }
 
-/// Returns `screen(text)`: `Struct { text, decision, findings, categories }`, by the policy that ships with Headwater.
+/// Returns `screen(text)`: `Struct { text, decision, findings, categories }`, by a policy.
 ///
 /// `text` is safe to store; `decision` is `allow`, `flag`, `review` or `block`; `findings` is a list of
 /// `{ kind, start, end, placeholder }` with byte offsets into the input; `categories` lists kinds of harm.
 #[must_use]
-pub fn screen() -> Arc<ScalarUDF> {
-    function("screen", &[Argument::Text], DataType::Struct(screen_fields()), |columns| {
+pub fn screen(screener: Screener) -> Arc<ScalarUDF> {
+    function("screen", &[Argument::Text], DataType::Struct(screen_fields()), move |columns| {
         distinct(&columns[0], None, |texts| {
-            screened(&texts.iter().map(|(text, _)| screen_one(text)).collect::<Vec<_>>())
+            screened(&texts.iter().map(|(text, _)| screener.screen(text)).collect::<Vec<_>>())
         })
     })
 }

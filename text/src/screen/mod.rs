@@ -16,7 +16,7 @@ mod patterns;
 mod policy;
 
 pub use harm::HarmCategory;
-pub use policy::{Action, PiiRule, Policy, PolicyError};
+pub use policy::{Action, POLICY_FILE, PiiRule, Policy, PolicyError};
 
 use crate::offset_map::OffsetMap;
 use crate::{normalize, phrases};

@@ -34,6 +34,9 @@ impl Action {
     }
 }
 
+/// The policy file that ships with Headwater.
+pub const POLICY_FILE: &str = include_str!("../../data/policy.toml");
+
 /// Why a policy file was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError(String);
@@ -101,7 +104,7 @@ struct AllowFile {
 }
 
 impl Policy {
-    /// Reads a policy file (TOML, the layout of `data/policy.toml`).
+    /// Reads a policy file (TOML, the layout of [`POLICY_FILE`]).
     ///
     /// Refuses unknown kinds and categories, and `block` for self-harm: a cry for help must reach a person.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
@@ -163,7 +166,7 @@ impl Policy {
 impl Default for Policy {
     /// Returns the policy that ships with Headwater.
     fn default() -> Self {
-        Self::from_toml(include_str!("../../data/policy.toml")).expect("the shipped policy is read by a test")
+        Self::from_toml(POLICY_FILE).expect("the shipped policy is read by a test")
     }
 }
 
