@@ -128,6 +128,8 @@ pub(crate) enum Generate {
     Impact {
         #[command(flatten)]
         size: Size,
+        #[command(flatten)]
+        rates: Rates,
         /// The folder to write to, laid out as an inbox: TOPIC/00000001.jsonl.
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
@@ -146,6 +148,24 @@ pub(crate) struct Size {
     /// The seed: the same one makes the same data.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+/// How disorderly generated data is: shares of all events, from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[group(id = "rates")]
+pub(crate) struct Rates {
+    /// The share of events whose line comes twice. [default: 0.02]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) duplicates: Option<f64>,
+    /// The share of events that come days or weeks late. [default: 0.01]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) late: Option<f64>,
+    /// The share of events that are corrected later. [default: 0.02]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) corrections: Option<f64>,
+    /// The share of lines that are broken. [default: 0.005]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) bad: Option<f64>,
 }
 
 #[derive(Debug, Args)]

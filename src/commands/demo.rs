@@ -1,7 +1,7 @@
 //! `headwater demo`: sample files and a generated year, from nothing to metrics and an API.
 
-use crate::cli::{Serve, Size};
-use crate::commands::generate::into_inbox;
+use crate::cli::{Rates, Serve, Size};
+use crate::commands::generate::{generator, into_inbox};
 use crate::commands::import::shown;
 use crate::commands::query::answer;
 use crate::commands::run::summary;
@@ -97,7 +97,7 @@ fn generate_once(size: Size, data: &DataFolder, inbox: &Inbox) -> Result<()> {
         show_line(format_args!("generated before: {companies} companies, {months} months, seed {seed}"));
         return Ok(());
     }
-    let stated = into_inbox(size, inbox)?;
+    let stated = into_inbox(generator(size, Rates::default())?, inbox)?;
     show_line(format_args!(
         "generated {} lines: {} events, {} duplicates, {} corrections, {} broken",
         stated.lines,

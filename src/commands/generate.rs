@@ -1,6 +1,6 @@
 //! `headwater generate`: plausible data as files.
 
-use crate::cli::{Generate, Size};
+use crate::cli::{Generate, Rates, Size};
 use crate::output::show;
 use headwater_connectors::generator::impact::{ImpactGenerator, ImpactOptions, Stated};
 use headwater_connectors::inbox::Inbox;
@@ -14,22 +14,35 @@ const LINES_PER_APPEND: usize = 20_000;
 
 /// Generates as asked and says what was made.
 pub(crate) fn generate(command: &Generate) -> Result<()> {
-    let Generate::Impact { size, out } = command;
+    let Generate::Impact { size, rates, out } = command;
     if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Error::conflict(format!("the folder '{}' is not empty", out.display()))
             .with_help("name a new folder: generated events are not to be mixed with others by accident"));
     }
-    let stated = into_inbox(*size, &Inbox::open(out)?)?;
+    let generator = generator(*size, *rates)?;
+    let stated = into_inbox(generator, &Inbox::open(out)?)?;
     show(shown(&stated, out));
     Ok(())
 }
 
+/// Prepares a programme; what is asked for is checked here, before anything is written.
+pub(crate) fn generator(size: Size, rates: Rates) -> Result<ImpactGenerator> {
+    let usual = ImpactOptions::default();
+    ImpactGenerator::new(ImpactOptions {
+        companies: size.companies,
+        months: size.months,
+        seed: size.seed,
+        duplicate_rate: rates.duplicates.unwrap_or(usual.duplicate_rate),
+        late_rate: rates.late.unwrap_or(usual.late_rate),
+        correction_rate: rates.corrections.unwrap_or(usual.correction_rate),
+        bad_rate: rates.bad.unwrap_or(usual.bad_rate),
+        start: usual.start,
+    })
+}
+
 /// Generates a programme into an inbox, with a progress bar on a terminal.
-pub(crate) fn into_inbox(size: Size, inbox: &Inbox) -> Result<Stated> {
-    let options =
-        ImpactOptions { companies: size.companies, months: size.months, seed: size.seed, ..ImpactOptions::default() };
-    let mut generator = ImpactGenerator::new(options)?;
-    let bar = ProgressBar::new(u64::from(size.months));
+pub(crate) fn into_inbox(mut generator: ImpactGenerator, inbox: &Inbox) -> Result<Stated> {
+    let bar = ProgressBar::new(u64::from(generator.progress().1));
     let style = ProgressStyle::with_template("generating {wide_bar} {pos} of {len} months");
     bar.set_style(style.map_err(|e| Error::internal(format!("the progress bar's template: {e}")))?);
     let mut waiting: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
