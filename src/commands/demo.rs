@@ -111,7 +111,8 @@ fn generate_once(size: Size, data: &DataFolder, inbox: &Inbox) -> Result<()> {
 
 fn suggestions(data: &DataFolder, listener: Option<&Listener>) -> Result<String> {
     let store = data.root().display();
-    let some_metric = "SELECT metric_id FROM metric_values WHERE metric = 'sroi_ratio' AND value IS NOT NULL LIMIT 1";
+    let some_metric = "SELECT metric_id FROM metric_values WHERE metric = 'sroi_ratio' AND period_kind = 'year' AND value > 1 \
+                       ORDER BY period_start DESC, metric_id LIMIT 1";
     let connection = rusqlite::Connection::open(data.store())
         .map_err(|error| Error::internal(format!("the store '{}': {error}", data.store().display())))?;
     let metric: Option<String> = connection.query_row(some_metric, [], |row| row.get(0)).ok();
