@@ -4,5 +4,6 @@ mod demo;
 mod faults;
 mod impact_sql;
 mod readme;
+mod serve;
 mod support;
 mod tidy;

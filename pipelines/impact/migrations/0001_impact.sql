@@ -385,6 +385,19 @@ CREATE TABLE programme_costs (
 );
 CREATE INDEX programme_costs_by_company ON programme_costs (company_id, occurred_at);
 
+-- Rows that could not be used. The same row met again, by a restart, is one letter.
+CREATE TABLE dead_letters (
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    path TEXT NOT NULL,
+    source TEXT NOT NULL,
+    position TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    PRIMARY KEY (source, position, reason)
+);
+CREATE INDEX dead_letters_by_time ON dead_letters (recorded_at);
+
 -- The lineage of a number: one row for each event, reference row or evidence span that it was computed from. It is a
 -- rule over the very rows the metrics are computed from, so it cannot differ from them. Ask by metric_id.
 CREATE VIEW metric_lineage AS
