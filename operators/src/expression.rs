@@ -6,12 +6,15 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{IntervalMonthDayNano, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use datafusion_common::DataFusionError;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{Column, Literal};
 use datafusion_physical_expr::utils::collect_columns;
-use headwater_core::{Batch, DeadLetter, Error, Output, Reason, Result, TaskContext};
+use headwater_core::{Batch, DeadLetter, Error, EventTime, Output, Reason, Result, TaskContext};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -122,7 +125,7 @@ fn bisect(
 fn failing_columns(exprs: &[Arc<dyn PhysicalExpr>], row: &RecordBatch) -> String {
     let Some(failing) = exprs.iter().find(|expr| evaluate(expr, row).is_err()) else { return String::new() };
     let mut columns: Vec<_> = collect_columns(failing).into_iter().collect();
-    columns.sort_by_key(datafusion_physical_expr::expressions::Column::index);
+    columns.sort_by_key(Column::index);
     columns.iter().map(|column| column.name().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
@@ -155,8 +158,38 @@ fn row_as_json(row: &RecordBatch) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::internal("JSON that is not text"))
 }
 
-/// Prints an expression for a plan: columns by name alone.
+/// Returns an interval as a user writes it: `1 month`, `2 hours 30 minutes`.
+#[must_use]
+pub fn interval_words(interval: IntervalMonthDayNano) -> String {
+    let seconds = interval.nanoseconds / EventTime::SECOND;
+    let parts = [
+        (i64::from(interval.months), "month"),
+        (i64::from(interval.days), "day"),
+        (seconds / 3_600, "hour"),
+        (seconds % 3_600 / 60, "minute"),
+        (seconds % 60, "second"),
+        (interval.nanoseconds % EventTime::SECOND, "nanosecond"),
+    ];
+    let parts = parts.iter().filter(|(n, _)| *n != 0);
+    let words: Vec<String> =
+        parts.map(|(n, unit)| if *n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") }).collect();
+    if words.is_empty() { "0 seconds".to_owned() } else { words.join(" ") }
+}
+
+/// Puts a name that reads as SQL in the place of each interval, for printing alone.
+fn with_readable_intervals(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    let readable = Arc::clone(expr).transform_up(|expr| {
+        let literal = (expr.as_ref() as &dyn Any).downcast_ref::<Literal>().map(Literal::value);
+        let Some(ScalarValue::IntervalMonthDayNano(Some(interval))) = literal else { return Ok(Transformed::no(expr)) };
+        let text = format!("interval '{}'", interval_words(*interval));
+        Ok(Transformed::yes(Arc::new(Column::new(&text, 0)) as _))
+    });
+    readable.map_or_else(|_| Arc::clone(expr), |readable| readable.data)
+}
+
+/// Prints an expression for a plan: columns by name alone, intervals as a user writes them.
 pub(crate) fn sql(expr: &Arc<dyn PhysicalExpr>) -> String {
+    let expr = with_readable_intervals(expr);
     struct Sql<'a>(&'a dyn PhysicalExpr);
     impl fmt::Display for Sql<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

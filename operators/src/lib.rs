@@ -28,6 +28,7 @@ pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
 pub use decode_contract::DecodeContract;
 pub use dedup::Dedup;
 pub use event_time::PhysicalEventTime;
+pub use expression::interval_words;
 pub use filter::Filter;
 pub use join::{Join, JoinConfig, JoinKind};
 pub use project::Project;

@@ -3,6 +3,7 @@
 
 use crate::parser::{from_parser, parse_value, single_name, unexpected};
 use crate::position::{WithPlace, span_of};
+use crate::spelling::respell;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser};
@@ -108,7 +109,8 @@ fn parse_watermark(parser: &mut Parser<'_>) -> Result<WatermarkSyntax> {
     parser.next_token();
     let column = parser.parse_identifier().map_err(from_parser)?;
     let has_expression = parser.parse_keyword(Keyword::AS);
-    let expression = has_expression.then(|| parser.parse_expr().map_err(from_parser)).transpose()?;
+    let mut expression = has_expression.then(|| parser.parse_expr().map_err(from_parser)).transpose()?;
+    expression.iter_mut().for_each(respell);
     Ok(WatermarkSyntax { column, expression })
 }
 

@@ -119,6 +119,12 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
         if let Some(span) = place.find_call("unnest") {
             error = error.with_place(span);
         }
+    } else if let Some(field) = field_in(message) {
+        error = Error::invalid(format!("there is no field '{field}' in this struct"));
+        error = error.with_help("look at the declaration of the column; a window of tumble has start and end");
+        if let Some(span) = place.find_name(field) {
+            error = error.with_place(span);
+        }
     } else if message.contains("for type interval") {
         error = error.with_help("write a number and a unit, such as interval '3 months' or interval '1 day'");
         if let Some(span) = place.find_name("interval") {
@@ -142,6 +148,12 @@ fn function_in(message: &str) -> Option<&str> {
     let after = ["Function '", "function '", "call to '", "call '"].iter().find_map(|p| message.split_once(p))?.1;
     let end = after.find(['\'', '('])?;
     Some(&after[..end])
+}
+
+/// Returns the field that a struct has not.
+fn field_in(message: &str) -> Option<&str> {
+    let (before, _) = message.split_once(" not found in struct")?;
+    before.rsplit_once("Field ").map(|(_, field)| field)
 }
 
 fn quoted_after(message: &str, prefix: &str) -> Option<String> {

@@ -22,6 +22,7 @@ mod refuse;
 mod repeated;
 mod settings;
 mod share;
+mod spelling;
 mod table;
 #[cfg(test)]
 mod tests;

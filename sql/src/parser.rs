@@ -4,6 +4,7 @@
 
 use crate::create_table::{TableSyntax, parse_create_table};
 use crate::position::{Place, WithPlace, span_of};
+use crate::spelling::respell;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, TableObject};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -32,9 +33,10 @@ pub(crate) enum StatementKind {
 
 /// Reads all statements of a text.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
-    let tokens = Tokenizer::new(&DIALECT, sql)
-        .tokenize_with_location()
-        .map_err(|e| at(Error::invalid(e.message), Span { line: e.location.line, column: e.location.column }))?;
+    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| {
+        let span = Span { line: e.location.line, column: e.location.column };
+        at(Error::invalid(e.message).with_help("a text begins and ends with ', a comment with /* and */"), span)
+    })?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
     let mut statements = Vec::new();
     loop {
@@ -56,6 +58,13 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
 
 /// Reads one expression and nothing else.
 pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr> {
+    let mut expr = parse_unspelt(text)?;
+    respell(&mut expr);
+    Ok(expr)
+}
+
+/// As [`parse_expression`], exactly as it is written.
+pub(crate) fn parse_unspelt(text: &str) -> Result<ast::Expr> {
     let mut parser = Parser::new(&DIALECT).try_with_sql(text).map_err(from_parser)?;
     let expr = parser.parse_expr().map_err(from_parser)?;
     let next = parser.peek_token();
@@ -70,7 +79,8 @@ fn parse_one(parser: &mut Parser<'_>) -> Result<StatementKind> {
     if parser.parse_keyword(Keyword::SET) {
         return parse_set(parser);
     }
-    let statement = parser.parse_statement().map_err(from_parser)?;
+    let mut statement = parser.parse_statement().map_err(from_parser)?;
+    respell(&mut statement);
     let refuse = |message: String, help: &str| Err(at(Error::invalid(message).with_help(help), span_of(first.span)));
     match statement {
         ast::Statement::Query(query) => Ok(StatementKind::Select(query)),

@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, lit,
 };
-use headwater_core::{Error, EventTime};
+use headwater_core::Error;
+use headwater_operators::interval_words;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -66,20 +67,7 @@ pub(crate) fn unmarked(schema: &DFSchema) -> Result<DFSchema> {
 /// Returns the name of the column that a call makes, with intervals as a user writes them.
 fn name(args: &[Expr]) -> String {
     let of = |arg: &Expr| match arg {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => {
-            let seconds = interval.nanoseconds / EventTime::SECOND;
-            let parts = [
-                (i64::from(interval.months), "month"),
-                (i64::from(interval.days), "day"),
-                (seconds / 3_600, "hour"),
-                (seconds % 3_600 / 60, "minute"),
-                (seconds % 60, "second"),
-                (interval.nanoseconds % EventTime::SECOND, "nanosecond"),
-            ];
-            let parts = parts.iter().filter(|(n, _)| *n != 0);
-            let parts = parts.map(|(n, unit)| if *n == 1 { format!("1 {unit}") } else { format!("{n} {unit}s") });
-            parts.collect::<Vec<_>>().join(" ")
-        }
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) => interval_words(*interval),
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => format!("'{text}'"),
         other => other.schema_name().to_string(),
     };

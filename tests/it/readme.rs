@@ -51,8 +51,8 @@ fn the_commands_and_the_first_pipeline_of_the_readme_work() {
     let mut months: Vec<&str> = months.lines().collect();
     months.sort_unstable();
     let expected = [
-        r#"{"month":"2024-12-31T23:00:00","city":"Oslo","people":1}"#,
-        r#"{"month":"2025-01-31T23:00:00","city":"Oslo","people":1}"#,
+        r#"{"month":"2024-12-31T23:00:00Z","city":"Oslo","people":1}"#,
+        r#"{"month":"2025-01-31T23:00:00Z","city":"Oslo","people":1}"#,
     ];
     assert_eq!(months, expected);
 }

@@ -218,7 +218,7 @@ mod tests {
             &schema("k text, v int"),
         );
         expect!["aggregate [sum(v) AS sum(t.v), count(DISTINCT v) FILTER (v > 1) AS count(DISTINCT t.v) FILTER (WHERE t.v > Int64(1))] by [k AS t.k]"].assert_eq(&spec.describe());
-        expect![[r#"aggregate [count(1) AS count(Int64(1)), sum(v) AS sum(t.v)] by [tumble(t, IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 10 }) AS tumble(t.t,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 10 }"))], window tumble(t.t,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 10 }")), final, late rows to dead letters"#]].assert_eq(&windowed(Emit::Final, Late::DeadLetter).0.describe());
+        expect![[r#"aggregate [count(1) AS count(Int64(1)), sum(v) AS sum(t.v)] by [tumble(t, interval '10 nanoseconds') AS tumble(t.t,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 10 }"))], window tumble(t.t,IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 10 }")), final, late rows to dead letters"#]].assert_eq(&windowed(Emit::Final, Late::DeadLetter).0.describe());
     }
 
     #[test]

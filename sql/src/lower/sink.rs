@@ -31,7 +31,9 @@ pub(super) struct SinkNode {
 
 impl<'a> Lowering<'a> {
     pub(super) fn write(&mut self, insert: &Insert, flow: Flow, scope: Scope<'a>) -> Result<()> {
-        if !self.sinks.contains_key(&insert.target) {
+        // Each bare SELECT shows columns of its own; inserts into one table meet in one sink.
+        let is_shown = insert.target == STDOUT && self.inputs.catalog.get(STDOUT).is_none();
+        if is_shown || !self.sinks.contains_key(&insert.target) {
             let node = self.sink(insert, scope)?;
             self.sinks.insert(insert.target.clone(), node);
         }

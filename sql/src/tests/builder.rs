@@ -55,7 +55,7 @@ fn sql_and_builder_make_the_same_graph() {
             project [_id, _time, _company_id, _position, rating, feedback_text, submitted_at, screen(normalize(feedback_text)) AS __call_0]
             filter get_field(__call_0, decision) != block
             project [_company_id, rating, submitted_at, classify(get_field(__call_0, text)) AS classified]
-            project [_company_id, tumble(submitted_at, IntervalMonthDayNano { months: 3, days: 0, nanoseconds: 0 }, Europe/Oslo) AS tumble(3 months, 'Europe/Oslo'), rating, classified]
+            project [_company_id, tumble(submitted_at, interval '3 months', Europe/Oslo) AS tumble(3 months, 'Europe/Oslo'), rating, classified]
           → metrics_aggregate [hash(_company_id), changing]
         metrics_aggregate
             aggregate [count(1) AS count(Int64(1)), avg(rating) AS avg(feedback.rating), count(1) FILTER (get_field(classified, abstained)) AS count(Int64(1)) FILTER (WHERE get_field(classified, Utf8("abstained")))] by [_company_id, tumble(3 months, 'Europe/Oslo')], window tumble(3 months, 'Europe/Oslo'), changes, late rows to dead letters

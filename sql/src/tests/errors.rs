@@ -61,8 +61,9 @@ fn mistakes_of_spelling() {
     check(
         "SELECT 'abc FROM bids;",
         expect![[r#"
-        line 6, column 8: Unterminated string literal
-    "#]],
+            line 6, column 8: Unterminated string literal
+            help: a text begins and ends with ', a comment with /* and */
+        "#]],
     );
     check(
         "SELECT (price FROM bids;",

@@ -14,7 +14,7 @@ fn a_projection_and_a_filter_are_one_chain() {
         expect![[r#"
             source_bids
                 source bids.json [auction, price, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
                 filter price > 100
@@ -36,22 +36,22 @@ fn updating_aggregates_with_distinct_filter_and_having() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [auction, bidder, price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → totals_rows [forward, append-only]
-        totals_rows
-            project [auction, bidder, price]
-          → totals_aggregate [hash(bidder), append-only]
-        totals_aggregate
-            aggregate [count(1) AS count(Int64(1)), count(DISTINCT auction) AS count(DISTINCT bids.auction), sum(price) FILTER (price > 10) AS sum(bids.price) FILTER (WHERE bids.price > Int64(10))] by [bidder]
-            filter count(Int64(1)) > 1
-            project [bidder, count(Int64(1)) AS count(*), count(DISTINCT bids.auction), sum(bids.price) FILTER (WHERE bids.price > Int64(10))]
-            project [bidder, count(*) AS n, count(DISTINCT bids.auction) AS kinds, sum(bids.price) FILTER (WHERE bids.price > Int64(10)) AS dear]
-          → sink_totals [gather, changing]
-        sink_totals
-            sink totals (bidder Utf8!, n Int64, kinds Int64, dear Int64) key [0]
-    "#]],
+            source_bids
+                source bids.json [auction, bidder, price, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → totals_rows [forward, append-only]
+            totals_rows
+                project [auction, bidder, price]
+              → totals_aggregate [hash(bidder), append-only]
+            totals_aggregate
+                aggregate [count(1) AS count(Int64(1)), count(DISTINCT auction) AS count(DISTINCT bids.auction), sum(price) FILTER (price > 10) AS sum(bids.price) FILTER (WHERE bids.price > Int64(10))] by [bidder]
+                filter count(Int64(1)) > 1
+                project [bidder, count(Int64(1)) AS count(*), count(DISTINCT bids.auction), sum(bids.price) FILTER (WHERE bids.price > Int64(10))]
+                project [bidder, count(*) AS n, count(DISTINCT bids.auction) AS kinds, sum(bids.price) FILTER (WHERE bids.price > Int64(10)) AS dear]
+              → sink_totals [gather, changing]
+            sink_totals
+                sink totals (bidder Utf8!, n Int64, kinds Int64, dear Int64) key [0]
+        "#]],
     );
 }
 
@@ -63,7 +63,7 @@ fn a_global_aggregate_and_distinct() {
         expect![[r#"
             source_bids
                 source bids.json [bidder, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
                 project [lower(bidder) AS lower(bids.bidder)]
@@ -97,7 +97,7 @@ fn a_view_that_is_read_twice_is_one_node() {
         expect![[r#"
             source_bids
                 source bids.json [auction, price, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → view_dear [forward, append-only]
             view_dear
                 filter price > 100
@@ -107,7 +107,7 @@ fn a_view_that_is_read_twice_is_one_node() {
                 project [auction]
               → sink_a [gather, append-only]
             b_rows
-                project [tumble(ts, IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }) AS tumble(1 hour), price]
+                project [tumble(ts, interval '1 hour') AS tumble(1 hour), price]
               → b_aggregate [hash(tumble(1 hour)), append-only]
             sink_a
                 sink a (auction Int64!) key []
@@ -135,7 +135,7 @@ fn a_table_between_statements_is_a_union() {
         expect![[r#"
             source_bids
                 source bids.json [bidder, price, extra, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → all_names_rows [forward, append-only]
               → all_names_rows_2 [forward, append-only]
             source_all_names_values
@@ -172,7 +172,7 @@ fn identical_subqueries_are_planned_once() {
         expect![[r#"
             source_bids
                 source bids.json [bidder, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → a_rows [forward, append-only]
             a_rows
                 filter bidder != x
@@ -198,7 +198,7 @@ fn unnest_in_the_select_list_and_in_from() {
         expect![[r#"
             source_bids
                 source bids.json [auction, tags, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
                 project [auction, tags AS __unnest_placeholder(bids.tags)]
@@ -214,7 +214,7 @@ fn unnest_in_the_select_list_and_in_from() {
         expect![[r#"
             source_bids
                 source bids.json [auction, tags, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
                 project [auction, tags AS __unnest_placeholder(b.tags)]
@@ -239,7 +239,7 @@ fn joins_exchange_both_sides_by_key() {
         expect![[r#"
             source_bids
                 source bids.json [auction, bidder, price, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
               → stdout_rows_3 [forward, append-only]
             source_people
@@ -275,27 +275,27 @@ fn a_scalar_subquery_becomes_a_join() {
     check(
         "SELECT auction FROM bids WHERE price > (SELECT avg(price) FROM bids);",
         expect![[r#"
-        source_bids
-            source bids.json [auction, price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → stdout_rows [forward, append-only]
-          → stdout_rows_2 [forward, append-only]
-        stdout_rows
-            project [price]
-          → stdout_aggregate [gather, append-only]
-        stdout_rows_2
-            project [auction, price]
-          → stdout_join#0 [gather, append-only]
-        stdout_aggregate
-            aggregate [avg(CAST(price AS Float64)) AS avg(bids.price)]
-          → stdout_join#1 [gather, changing]
-        stdout_join
-            join inner on [] where CAST(price AS Float64) > avg(bids.price)
-            project [auction]
-          → sink_stdout [gather, changing]
-        sink_stdout
-            sink stdout (auction Int64!) key []
-    "#]],
+            source_bids
+                source bids.json [auction, price, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → stdout_rows [forward, append-only]
+              → stdout_rows_2 [forward, append-only]
+            stdout_rows
+                project [price]
+              → stdout_aggregate [gather, append-only]
+            stdout_rows_2
+                project [auction, price]
+              → stdout_join#0 [gather, append-only]
+            stdout_aggregate
+                aggregate [avg(CAST(price AS Float64)) AS avg(bids.price)]
+              → stdout_join#1 [gather, changing]
+            stdout_join
+                join inner on [] where CAST(price AS Float64) > avg(bids.price)
+                project [auction]
+              → sink_stdout [gather, changing]
+            sink_stdout
+                sink stdout (auction Int64!) key []
+        "#]],
     );
 }
 
@@ -306,7 +306,7 @@ fn union_all_and_union() {
         expect![[r#"
             source_bids
                 source bids.json [bidder, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
               → stdout_rows_2 [forward, append-only]
             stdout_rows
@@ -327,7 +327,7 @@ fn union_all_and_union() {
         expect![[r#"
             source_bids
                 source bids.json [auction, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
                 project [auction AS a]
@@ -403,7 +403,7 @@ fn subqueries_become_joins() {
         expect![[r#"
             source_bids
                 source bids.json [auction, price, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
               → stdout_rows_2 [forward, append-only]
             stdout_rows
@@ -425,7 +425,7 @@ fn subqueries_become_joins() {
         expect![[r#"
             source_bids
                 source bids.json [auction, price, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
               → stdout_rows_2 [forward, append-only]
             stdout_rows
@@ -457,23 +457,23 @@ fn an_insert_may_repeat_a_column() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [bidder, price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → out_rows [forward, append-only]
-          → out_rows_2 [forward, append-only]
-        out_rows
-            project [NULL, NULL AS column_2, price, price AS column_4]
-          → out_union [forward, append-only]
-        out_rows_2
-            project [bidder AS NULL, 1 AS column_2, 1 AS price, price AS column_4]
-          → out_union [forward, append-only]
-        out_union
-            union [NULL, column_2, price, column_4]
-            project [NULL AS a, column_2 AS b, price AS c, column_4 AS d]
-          → sink_out [gather, append-only]
-        sink_out
-            sink out (a Utf8, b Int64, c Int64, d Int64) key []
-    "#]],
+            source_bids
+                source bids.json [bidder, price, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → out_rows [forward, append-only]
+              → out_rows_2 [forward, append-only]
+            out_rows
+                project [NULL, NULL AS column_2, price, price AS column_4]
+              → out_union [forward, append-only]
+            out_rows_2
+                project [bidder AS NULL, 1 AS column_2, 1 AS price, price AS column_4]
+              → out_union [forward, append-only]
+            out_union
+                union [NULL, column_2, price, column_4]
+                project [NULL AS a, column_2 AS b, price AS c, column_4 AS d]
+              → sink_out [gather, append-only]
+            sink_out
+                sink out (a Utf8, b Int64, c Int64, d Int64) key []
+        "#]],
     );
 }

@@ -22,10 +22,10 @@ fn windows_over_event_time_are_final_on_append_only_input() {
         expect![[r#"
             source_bids
                 source bids.json [auction, ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → out_rows [forward, append-only]
             out_rows
-                project [auction, tumble(ts, IntervalMonthDayNano { months: 1, days: 0, nanoseconds: 0 }) AS tumble(1 month)]
+                project [auction, tumble(ts, interval '1 month') AS tumble(1 month)]
               → out_aggregate [hash(auction), append-only]
             out_aggregate
                 aggregate [count(1) AS count(Int64(1))] by [auction, tumble(1 month)], window tumble(1 month), final, late rows to dead letters
@@ -50,10 +50,10 @@ fn windows_can_be_grouped_by_expression_and_by_number() {
     expect![[r#"
         source_bids
             source bids.json [price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+            event time ts, watermark ts - interval '5 seconds'
           → stdout_rows [forward, append-only]
         stdout_rows
-            project [tumble(ts, IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }, Europe/Oslo) AS tumble(bids.ts, 1 hour, 'Europe/Oslo'), price]
+            project [tumble(ts, interval '1 hour', Europe/Oslo) AS tumble(bids.ts, 1 hour, 'Europe/Oslo'), price]
           → stdout_aggregate [hash(tumble(bids.ts, 1 hour, 'Europe/Oslo')), append-only]
         stdout_aggregate
             aggregate [sum(price) AS sum(bids.price)] by [tumble(bids.ts, 1 hour, 'Europe/Oslo')], window tumble(bids.ts, 1 hour, 'Europe/Oslo'), final, late rows to dead letters
@@ -77,14 +77,14 @@ fn settings_apply_to_the_statements_after_them() {
         expect![[r#"
             source_bids
                 source bids.json [ts]
-                event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
+                event time ts, watermark ts - interval '5 seconds'
               → late_rows [forward, append-only]
               → early_rows [forward, append-only]
             late_rows
-                project [tumble(ts, IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }) AS tumble(1 day)]
+                project [tumble(ts, interval '1 day') AS tumble(1 day)]
               → late_aggregate [hash(tumble(1 day)), append-only]
             early_rows
-                project [tumble(ts, IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }, Europe/Oslo) AS tumble(1 day)]
+                project [tumble(ts, interval '1 day', Europe/Oslo) AS tumble(1 day)]
               → early_aggregate [hash(tumble(1 day)), append-only]
             late_aggregate
                 aggregate [count(1) AS count(Int64(1))] by [tumble(1 day)], window tumble(1 day), final, late rows to dead letters
@@ -123,7 +123,7 @@ fn contract_tables_decode_and_correct() {
               → quarters_dedup [hash(_id), append-only]
             quarters_dedup
                 dedup by [_id], newest _time
-                project [_company_id, tumble(submitted_at, IntervalMonthDayNano { months: 3, days: 0, nanoseconds: 0 }) AS tumble(3 months), rating]
+                project [_company_id, tumble(submitted_at, interval '3 months') AS tumble(3 months), rating]
               → quarters_aggregate [hash(_company_id), changing]
             quarters_aggregate
                 aggregate [count(1) AS count(Int64(1)), avg(rating) AS avg(feedback.rating)] by [_company_id, tumble(3 months)], window tumble(3 months), changes, late rows to dead letters
@@ -173,21 +173,21 @@ fn who_groups_by_the_start_of_a_window_groups_by_the_window() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → out_rows [forward, append-only]
-        out_rows
-            project [tumble(ts, IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }) AS __common_expr_1, price]
-          → out_aggregate [hash(__common_expr_1), append-only]
-        out_aggregate
-            aggregate [sum(price) AS sum(bids.price)] by [__common_expr_1], window __common_expr_1, final, late rows to dead letters
-            project [get_field(__common_expr_1, start) AS tumble(1 day)[start], get_field(__common_expr_1, end) AS tumble(1 day)[end], sum(bids.price)]
-            project [tumble(1 day)[start] AS start, tumble(1 day)[end] AS until, sum(bids.price) AS total]
-          → sink_out [gather, append-only]
-        sink_out
-            sink out (start Timestamp(ns)!, until Timestamp(ns)!, total Int64) key []
-    "#]],
+            source_bids
+                source bids.json [price, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → out_rows [forward, append-only]
+            out_rows
+                project [tumble(ts, interval '1 day') AS __common_expr_1, price]
+              → out_aggregate [hash(__common_expr_1), append-only]
+            out_aggregate
+                aggregate [sum(price) AS sum(bids.price)] by [__common_expr_1], window __common_expr_1, final, late rows to dead letters
+                project [get_field(__common_expr_1, start) AS tumble(1 day)[start], get_field(__common_expr_1, end) AS tumble(1 day)[end], sum(bids.price)]
+                project [tumble(1 day)[start] AS start, tumble(1 day)[end] AS until, sum(bids.price) AS total]
+              → sink_out [gather, append-only]
+            sink_out
+                sink out (start Timestamp(ns)!, until Timestamp(ns)!, total Int64) key []
+        "#]],
     );
 }
 
@@ -202,24 +202,24 @@ fn an_aggregate_of_closed_windows_is_final_too() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [auction, price, ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → out_rows [forward, append-only]
-        out_rows
-            project [auction, tumble(ts, IntervalMonthDayNano { months: 0, days: 1, nanoseconds: 0 }) AS tumble(1 day), price]
-          → out_aggregate [hash(auction), append-only]
-        out_aggregate
-            aggregate [sum(price) AS sum(bids.price)] by [auction, tumble(1 day)], window tumble(1 day), final, late rows to dead letters
-            project [tumble(1 day) AS w, sum(bids.price) AS total]
-          → out_aggregate_2 [hash(w), append-only]
-        out_aggregate_2
-            aggregate [max(total)] by [w], window w, final, late rows to dead letters
-            project [w, max(total) AS most]
-          → sink_out [gather, append-only]
-        sink_out
-            sink out (w Struct("start": non-null Timestamp(ns), "end": non-null Timestamp(ns))!, most Int64) key []
-    "#]],
+            source_bids
+                source bids.json [auction, price, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → out_rows [forward, append-only]
+            out_rows
+                project [auction, tumble(ts, interval '1 day') AS tumble(1 day), price]
+              → out_aggregate [hash(auction), append-only]
+            out_aggregate
+                aggregate [sum(price) AS sum(bids.price)] by [auction, tumble(1 day)], window tumble(1 day), final, late rows to dead letters
+                project [tumble(1 day) AS w, sum(bids.price) AS total]
+              → out_aggregate_2 [hash(w), append-only]
+            out_aggregate_2
+                aggregate [max(total)] by [w], window w, final, late rows to dead letters
+                project [w, max(total) AS most]
+              → sink_out [gather, append-only]
+            sink_out
+                sink out (w Struct("start": non-null Timestamp(ns), "end": non-null Timestamp(ns))!, most Int64) key []
+        "#]],
     );
 }
 
@@ -231,20 +231,20 @@ fn fiscal_years_and_fields_by_name() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [ts]
-            event time ts, watermark ts - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }
-          → stdout_rows [forward, append-only]
-        stdout_rows
-            project [tumble(ts, IntervalMonthDayNano { months: 12, days: 0, nanoseconds: 0 }, Europe/Oslo, 1711929600000000000) AS tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))]
-          → stdout_aggregate [hash(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))), append-only]
-        stdout_aggregate
-            aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))], window tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), final, late rows to dead letters
-            project [get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), start) AS start, get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), end) AS end, count(Int64(1)) AS n]
-          → sink_stdout [gather, append-only]
-        sink_stdout
-            sink stdout (start Timestamp(ns)!, end Timestamp(ns)!, n Int64!) key []
-    "#]],
+            source_bids
+                source bids.json [ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → stdout_rows [forward, append-only]
+            stdout_rows
+                project [tumble(ts, interval '12 months', Europe/Oslo, 1711929600000000000) AS tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))]
+              → stdout_aggregate [hash(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))), append-only]
+            stdout_aggregate
+                aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01"))], window tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), final, late rows to dead letters
+                project [get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), start) AS start, get_field(tumble(bids.ts, 12 months, 'Europe/Oslo', Utf8("2024-04-01")), end) AS end, count(Int64(1)) AS n]
+              → sink_stdout [gather, append-only]
+            sink_stdout
+                sink stdout (start Timestamp(ns)!, end Timestamp(ns)!, n Int64!) key []
+        "#]],
     );
 }
 
@@ -266,6 +266,31 @@ fn a_source_with_a_key_is_corrected_by_version() {
           → sink_stdout [gather, changing]
         sink_stdout
             sink stdout (name Utf8) key []
+    "#]],
+    );
+}
+
+#[test]
+fn fields_of_calls_and_quarters() {
+    let sql = "
+        SELECT tumble(ts, INTERVAL '1 quarter', 'Europe/Oslo').start AS quarter, count(*) AS n FROM bids
+        GROUP BY tumble(ts, INTERVAL '1 quarter', 'Europe/Oslo');";
+    check(
+        sql,
+        expect![[r#"
+        source_bids
+            source bids.json [ts]
+            event time ts, watermark ts - interval '5 seconds'
+          → stdout_rows [forward, append-only]
+        stdout_rows
+            project [tumble(ts, interval '3 months', Europe/Oslo) AS tumble(bids.ts, 3 months, 'Europe/Oslo')]
+          → stdout_aggregate [hash(tumble(bids.ts, 3 months, 'Europe/Oslo')), append-only]
+        stdout_aggregate
+            aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 3 months, 'Europe/Oslo')], window tumble(bids.ts, 3 months, 'Europe/Oslo'), final, late rows to dead letters
+            project [get_field(tumble(bids.ts, 3 months, 'Europe/Oslo'), start) AS quarter, count(Int64(1)) AS n]
+          → sink_stdout [gather, append-only]
+        sink_stdout
+            sink stdout (quarter Timestamp(ns)!, n Int64!) key []
     "#]],
     );
 }
