@@ -4,6 +4,7 @@ mod demo;
 mod faults;
 mod impact_sql;
 mod readme;
+mod sql_files;
 mod serve;
 mod support;
 mod tidy;

@@ -1,0 +1,6 @@
+-- error: line 6, column 29
+-- error: there is no table or view 'aa'
+CREATE TABLE a (x BIGINT, name TEXT, at TIMESTAMP, WATERMARK FOR at)
+WITH (connector = 'single_file', path = 'inputs/part-1.jsonl', format = 'json');
+CREATE TABLE b (x BIGINT) WITH (connector = 'single_file', path = 'b.json');
+INSERT INTO b SELECT x FROM aa;

@@ -1,0 +1,7 @@
+-- error: line 7, column 14
+-- error: nterminated string literal
+CREATE TABLE a (x BIGINT, name TEXT, at TIMESTAMP, WATERMARK FOR at)
+WITH (connector = 'single_file', path = 'inputs/part-1.jsonl', format = 'json');
+CREATE TABLE b (x BIGINT) WITH (connector = 'single_file', path = 'b.json');
+INSERT INTO b SELECT x FROM a
+WHERE name = 'x;

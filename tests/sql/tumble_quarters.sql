@@ -1,0 +1,9 @@
+CREATE TABLE sales (
+    id BIGINT NOT NULL, person TEXT, city TEXT, amount BIGINT, rating INT, at TIMESTAMP,
+    WATERMARK FOR at AS at - INTERVAL '1 day'
+) WITH (connector = 'single_file', path = 'inputs/sales.csv', format = 'csv');
+CREATE TABLE result (start TIMESTAMP, until TIMESTAMP, n BIGINT, people BIGINT) WITH (connector = 'single_file', path = 'out.csv');
+INSERT INTO result
+SELECT tumble(at, INTERVAL '1 quarter', 'Europe/Oslo').start, tumble(at, INTERVAL '1 quarter', 'Europe/Oslo').end,
+    count(*), count(DISTINCT person)
+FROM sales GROUP BY tumble(at, INTERVAL '1 quarter', 'Europe/Oslo');
