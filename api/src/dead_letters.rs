@@ -105,10 +105,6 @@ const COLUMNS: &[Column] = &[
     plain("recorded_at", "recorded_at"),
 ];
 
-/// The same row met twice, by a restart or a second run, is one letter; the last record of it counts.
-const LETTERS: &str = "(SELECT reason, message, path, source, position, payload, max(recorded_at) AS recorded_at \
-    FROM dead_letters GROUP BY source, position, reason, path)";
-
 const KEYS: &[&str] = &["recorded_at", "source", "position", "reason", "path"];
 
 /// The fields that name a letter.
@@ -145,7 +141,7 @@ async fn list(State(state): State<ApiState>, caller: Caller, uri: Uri) -> Result
 
 /// Asks for the letters that a caller may see.
 fn visible(companies: &Companies) -> Listing {
-    let mut listing = Listing::new(COLUMNS, LETTERS, KEYS);
+    let mut listing = Listing::new(COLUMNS, "dead_letters", KEYS);
     if let Companies::Only(ids) = companies {
         let marks = vec!["?"; ids.len()].join(", ");
         let sources = ids.iter().map(|id| format!("{REFUSED_SOURCE}:{id}"));

@@ -13,7 +13,7 @@ async fn id_at(world: &World, key: &str, position: &str) -> String {
 }
 
 #[tokio::test]
-async fn letters_come_newest_first_each_once_and_filtered() {
+async fn letters_come_newest_first_and_filtered() {
     let world = World::new();
     let list = |query: &'static str| {
         let world = &world;

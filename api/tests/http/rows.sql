@@ -1,8 +1,4 @@
 -- Two companies; the second has the same sentence as the first. m-a-* and m-b-* are metric ids.
-CREATE TABLE dead_letters (
-    reason TEXT NOT NULL, message TEXT NOT NULL, path TEXT NOT NULL, source TEXT NOT NULL, position TEXT NOT NULL,
-    payload TEXT NOT NULL, recorded_at TEXT NOT NULL
-);
 INSERT INTO companies VALUES
     ('aaaaaaaa-0000-4000-8000-000000000001', 'Fjord AS', '2026-01-01T00:00:00Z', '2026-02-01T00:00:00Z'),
     ('bbbbbbbb-0000-4000-8000-000000000002', '50% Rabatt', '2026-01-01T00:00:00Z', '2026-02-01T00:00:00Z'),
@@ -40,5 +36,4 @@ INSERT INTO dead_letters VALUES
     ('missing_field', 'no rating', 'data.rating', 'feedback', 'buddy.feedback.submitted/00000001.jsonl:99',
      '{"type":"buddy.feedback.submitted","data":{"feedbackId":"f2"},"metadata":{"id":"e-2","metadata":{"companyId":"BBBBBBBB-0000-4000-8000-000000000002"}}}', '2026-02-02T00:00:00Z'),
     ('undecodable', 'not JSON', '', 'http:aaaaaaaa-0000-4000-8000-000000000001', 'buddy.checkin.completed/ab:3', '{"broken', '2026-02-03T00:00:00Z'),
-    ('E003', 'no date', 'date', 'kintell', 'sessions.csv:17', 'x,y,z', '2026-02-04T00:00:00Z'),
     ('E003', 'no date', 'date', 'kintell', 'sessions.csv:17', 'x,y,z', '2026-02-05T00:00:00Z');
