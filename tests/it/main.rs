@@ -3,8 +3,9 @@
 mod demo;
 mod faults;
 mod impact_sql;
+mod oracle;
 mod readme;
-mod sql_files;
 mod serve;
+mod sql_files;
 mod support;
 mod tidy;

@@ -1,7 +1,7 @@
 //! The shipped impact pipeline as plain batch SQL, against numbers recomputed from the generated lines in plain Rust:
 //! no SQL, no shared code. Key and NOT NULL violations of any table fail the run itself.
 
-mod batch;
+pub(crate) mod batch;
 
 use batch::Run;
 use headwater_connectors::generator::impact::{ImpactOptions, TOPICS};
