@@ -15,9 +15,9 @@ const PARALLELISMS: [&str; 2] = ["1", "3"];
 const PIPELINE: &str = "pipeline.sql";
 
 fn sql_files(are_errors: bool) -> Vec<PathBuf> {
-    let entries = fs::read_dir(repository("tests/sql")).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    let is_error = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with("error_");
+    let entries = fs::read_dir(repository("tests/sql")).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let is_error = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().starts_with("error_");
     files.retain(|path| path.extension().is_some_and(|end| end == "sql") && is_error(path) == are_errors);
     files.sort();
     files
@@ -25,18 +25,21 @@ fn sql_files(are_errors: bool) -> Vec<PathBuf> {
 
 fn place_for(file: &Path) -> Workplace {
     let place = Workplace::new();
-    for entry in fs::read_dir(repository("tests/sql/inputs")).unwrap() {
-        let input = entry.unwrap();
-        place.write(&format!("inputs/{}", input.file_name().display()), fs::read(input.path()).unwrap());
+    for entry in fs::read_dir(repository("tests/sql/inputs")).expect("the folder is there") {
+        let input = entry.expect("an entry");
+        place.write(
+            &format!("inputs/{}", input.file_name().display()),
+            fs::read(input.path()).expect("the input is read"),
+        );
     }
-    place.write(PIPELINE, fs::read(file).unwrap());
+    place.write(PIPELINE, fs::read(file).expect("the pipeline is read"));
     place
 }
 
 /// Adds every file below a folder that a pipeline may have written.
 fn outputs(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("an entry").path();
         match path.is_dir() {
             true if path.ends_with("inputs") => {}
             true => outputs(&path, found),
@@ -64,7 +67,7 @@ fn net(lines: &[String]) -> String {
     let mut text = String::new();
     for (row, n) in rows {
         assert!(n >= 0, "a row was taken back that never came: {row}");
-        (0..n).for_each(|_| writeln!(text, "{row}").unwrap());
+        (0..n).for_each(|_| text.push_str(&format!("{row}\n")));
     }
     text
 }
@@ -74,19 +77,19 @@ fn lines_of(text: &str) -> Vec<String> {
 }
 
 fn rows_of_store(path: &Path) -> String {
-    let store = Connection::open(path).unwrap();
+    let store = Connection::open(path).expect("the store opens");
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY 1";
-    let mut statement = store.prepare(tables).unwrap();
-    let tables = statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<Vec<String>, _>>().unwrap();
+    let mut statement = store.prepare(tables).expect("the schema is read");
+    let tables: rusqlite::Result<Vec<String>> = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
     let mut text = String::new();
-    for table in tables {
-        let mut statement = store.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+    for table in tables.expect("names of tables") {
+        let mut statement = store.prepare(&format!("SELECT * FROM \"{table}\"")).expect("a table is read");
         let columns = statement.column_names().collect::<Vec<_>>().join("|");
         let n_columns = statement.column_count();
-        let mut rows = statement.query([]).unwrap();
+        let mut rows = statement.query([]).expect("a table is read");
         let mut lines = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
-            let shown = |column| match row.get_ref(column).unwrap() {
+        while let Some(row) = rows.next().expect("a row is read") {
+            let shown = |column| match row.get_ref(column).expect("the column is there") {
                 ValueRef::Null => "null".to_owned(),
                 ValueRef::Integer(number) => number.to_string(),
                 ValueRef::Real(number) => number.to_string(),
@@ -95,8 +98,8 @@ fn rows_of_store(path: &Path) -> String {
             lines.push((0..n_columns).map(shown).collect::<Vec<_>>().join("|"));
         }
         lines.sort_unstable();
-        writeln!(text, "{table}: {columns}").unwrap();
-        lines.iter().for_each(|line| writeln!(text, "{line}").unwrap());
+        text.push_str(&format!("{table}: {columns}\n"));
+        lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     }
     text
 }
@@ -115,7 +118,7 @@ fn left(place: &Workplace, ran: &Ran) -> String {
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut sections: BTreeMap<String, String> = BTreeMap::new();
     for file in files {
-        let name = file.strip_prefix(place.path()).unwrap();
+        let name = file.strip_prefix(place.path()).expect("outputs are in the place");
         let end = name.extension().map(|end| end.to_string_lossy().into_owned()).unwrap_or_default();
         let folder = name.parent().filter(|folder| folder != &Path::new(""));
         let shown = folder.map_or_else(|| name.display().to_string(), |folder| format!("{}/*.{end}", folder.display()));
@@ -127,11 +130,11 @@ fn left(place: &Workplace, ran: &Ran) -> String {
                 sections.entry(shown).or_insert_with(|| rows_of_parquet(place, &path));
             }
             "csv" => {
-                let text = fs::read_to_string(&file).unwrap();
+                let text = fs::read_to_string(&file).expect("text");
                 let (header, rows) = text.split_once('\n').unwrap_or((&text, ""));
                 texts.entry(format!("{shown}: {header}")).or_default().extend(lines_of(rows));
             }
-            _ => texts.entry(shown).or_default().extend(lines_of(&fs::read_to_string(&file).unwrap())),
+            _ => texts.entry(shown).or_default().extend(lines_of(&fs::read_to_string(&file).expect("text"))),
         }
     }
     texts.insert("stdout".to_owned(), lines_of(&ran.stdout));
