@@ -3,7 +3,6 @@
 use crate::cli::Serve;
 use crate::data_folder::DataFolder;
 use crate::imports::{ApiImports, ImportService};
-use crate::output::show_line;
 use crate::wiring::{Log, SqlPlanner};
 use headwater_api::{ApiKey, ApiParts, ApiState, Auth, EventType, Limits, PipelineStatus, router};
 use headwater_connectors::inbox::Inbox;
@@ -24,7 +23,8 @@ pub(crate) async fn serve(command: &Serve, data: &Path) -> Result<()> {
     let data = DataFolder::open(data)?;
     let inbox = Arc::new(Inbox::open(data.inbox())?);
     let serving = Serving::start(&data, inbox, command.parallelism)?;
-    show_line(format_args!("serving {} on http://{}/", data.root().display(), listener.address));
+    // A server goes on when nobody reads what it prints.
+    let _unread = writeln!(std::io::stdout(), "serving {} on http://{}/", data.root().display(), listener.address);
     serving.until_ctrl_c(listener, &data).await
 }
 
