@@ -204,8 +204,8 @@ SELECT _id, _company_id, user_id, 'buddy', milestone_title, reached_at, points F
 UNION ALL
 SELECT _id, _company_id, user_id, 'journey', milestone, reached_at, CAST(NULL AS BIGINT) FROM journey_milestones;
 
--- Volunteer hours: the two shapes of the same fact under one list of activity kinds. The mapping of the external kinds:
--- skills_based -> skills_volunteering, general and event -> hands_on_volunteering, mentorship and tutoring -> pro_bono.
+-- Volunteer hours: the two shapes of the same fact under one list of activity kinds. The external kinds are mapped as
+-- contracts/mappings/external_to_ingest.json says, with its reasons; a test compares the two.
 CREATE VIEW logged_hours AS
 SELECT _id AS event_id, _company_id AS company_id, user_id, source_system, activity_name, activity_type, activity_date,
        CAST(hours_logged AS DECIMAL(12, 4)) AS hours
@@ -213,8 +213,8 @@ FROM hours_ingested
 UNION ALL
 SELECT _id, _company_id, user_id, source, activity_name,
        CASE activity_type WHEN 'skills_based' THEN 'skills_volunteering' WHEN 'general' THEN 'hands_on_volunteering'
-                          WHEN 'event' THEN 'hands_on_volunteering' WHEN 'mentorship' THEN 'pro_bono'
-                          WHEN 'tutoring' THEN 'pro_bono' ELSE 'other' END,
+                          WHEN 'event' THEN 'hands_on_volunteering' WHEN 'mentorship' THEN 'skills_volunteering'
+                          WHEN 'tutoring' THEN 'skills_volunteering' ELSE 'other' END,
        activity_date, CAST(hours AS DECIMAL(12, 4))
 FROM hours_external;
 

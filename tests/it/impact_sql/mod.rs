@@ -169,3 +169,18 @@ async fn lineage_ends_at_the_events_and_at_the_stored_sentence() {
     assert!(!shared.is_empty(), "two companies share a sentence, and both keep their row");
     assert_eq!(run.stored("SELECT count(*) FROM texts WHERE text LIKE '%@example.org%'"), ["0"], "no e-mail is stored");
 }
+
+/// The published mapping and the SQL say the same of every external kind of volunteering. Kinds that keep their name
+/// are what the SQL leaves to ELSE.
+#[test]
+fn external_volunteering_is_mapped_as_the_contracts_say() {
+    let sql = std::fs::read_to_string(crate::support::repository("pipelines/impact/10_programme_tables.sql"))
+        .expect("the SQL is part of the project");
+    let view = sql.split("CREATE VIEW logged_hours").nth(1).and_then(|rest| rest.split(';').next()).expect("the view");
+    for kind in ["skills_based", "general", "mentorship", "tutoring", "event", "other"] {
+        let canonical = headwater_contracts::canonical("external.volunteer.logged", "activityType", kind)
+            .expect("every kind of the contract is mapped");
+        let written = format!("WHEN '{kind}' THEN '{canonical}'");
+        assert!(kind == canonical || view.contains(&written), "the SQL does not say: {written}");
+    }
+}
