@@ -28,7 +28,7 @@ pub use dead_letter::{DeadLetter, Reason};
 pub use error::{Error, ErrorKind, Result, Span};
 pub use graph::{Edge, Exchange, Graph, Node, NodeBody, NodeId, TaskContext};
 pub use message::{Barrier, BarrierKind, Epoch, Message, Watermark};
-pub use operator::{Operator, OperatorSpec, Output};
+pub use operator::{Operator, OperatorSpec, Output, StateSize};
 pub use options::Options;
 pub use registry::{Connector, Registry, TableDefinition};
 pub use sink::{Changes, Prepared, Sink, SinkSpec};

@@ -43,6 +43,9 @@ pub struct Barrier {
     pub epoch: Epoch,
     /// What is to be done at the border.
     pub kind: BarrierKind,
+    /// The wall time of the epoch, which never falls: what `now()` means to everybody at this border, so that all
+    /// results of an epoch agree on it.
+    pub time: EventTime,
 }
 
 /// What a barrier asks of the tasks that it passes.

@@ -34,6 +34,28 @@ pub trait Operator: Send {
         let _ = (barrier, out);
         Ok(())
     }
+
+    /// Returns how much is kept, for reports: counted, not measured, and cheap enough to ask at every barrier.
+    fn state_size(&self) -> StateSize {
+        StateSize::default()
+    }
+}
+
+/// How much an operator keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Rows, groups or pairs: whatever the operator keeps one of per thing.
+    pub rows: u64,
+    /// Bytes, as far as the operator can tell without walking through all of it.
+    pub bytes: u64,
+}
+
+impl std::ops::Add for StateSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, bytes: self.bytes + other.bytes }
+    }
 }
 
 /// An operator as declared: what the graph holds and prints, and what each subtask builds.

@@ -92,11 +92,11 @@ impl Alignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_core::{BarrierKind, Epoch};
+    use headwater_core::{BarrierKind, Epoch, EventTime};
     use proptest::prelude::*;
 
     fn barrier(epoch: u64) -> Barrier {
-        Barrier { epoch: Epoch(epoch), kind: BarrierKind::Flush }
+        Barrier { epoch: Epoch(epoch), kind: BarrierKind::Flush, time: EventTime(0) }
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Coordinator {
                 () = stop.cancelled(), if !self.epochs.is_stopping() => self.epochs.stop(),
                 _ = ticks.tick() => self.epochs.tick(),
             }
-            match self.epochs.due() {
+            match self.epochs.due(self.options.clock.now()) {
                 Due::Nothing => {}
                 Due::Barrier(barrier) => {
                     tracing::debug!(epoch = barrier.epoch.0, kind = ?barrier.kind, "barrier");

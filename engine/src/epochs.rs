@@ -6,7 +6,7 @@
 
 use crate::task::{News, Report};
 use crate::{EngineOptions, FirstCommit};
-use headwater_core::{Barrier, BarrierKind, Epoch, Error, Position, Result};
+use headwater_core::{Barrier, BarrierKind, Epoch, Error, EventTime, Position, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What drives the epochs of a pipeline.
@@ -17,6 +17,7 @@ pub(crate) struct Epochs {
     checkpoint_every: u64,
     first_commit: FirstCommit,
     next: Epoch,
+    time: EventTime,
     caught_up: BTreeSet<usize>,
     ended: BTreeSet<usize>,
     tick_due: bool,
@@ -75,6 +76,7 @@ impl Epochs {
             checkpoint_every: options.checkpoint_every,
             first_commit: options.first_commit,
             next: options.first_epoch,
+            time: EventTime::MIN,
             caught_up: BTreeSet::new(),
             ended: BTreeSet::new(),
             tick_due: false,
@@ -148,8 +150,9 @@ impl Epochs {
         }
     }
 
-    /// Returns what is to be done now, and takes it as done.
-    pub(crate) fn due(&mut self) -> Due {
+    /// Returns what is to be done at a wall time, and takes it as done. A clock that is set back does not take the
+    /// epochs with it.
+    pub(crate) fn due(&mut self, now: EventTime) -> Due {
         if self.on_its_way.is_some() || self.stop_sent {
             return Due::Nothing;
         }
@@ -166,7 +169,8 @@ impl Epochs {
             (true, false, true) if self.next.0.is_multiple_of(self.checkpoint_every) => BarrierKind::Checkpoint,
             (true, false, true) => BarrierKind::Flush,
         };
-        let barrier = Barrier { epoch: self.next, kind };
+        self.time = self.time.max(now);
+        let barrier = Barrier { epoch: self.next, kind, time: self.time };
         self.next = Epoch(self.next.0 + 1);
         self.tick_due = false;
         self.stop_sent = kind == BarrierKind::Stop;
@@ -201,26 +205,26 @@ mod tests {
     }
 
     fn barrier(epoch: u64, kind: BarrierKind) -> Due {
-        Due::Barrier(Barrier { epoch: Epoch(epoch), kind })
+        Due::Barrier(Barrier { epoch: Epoch(epoch), kind, time: EventTime(0) })
     }
 
     #[test]
     fn the_next_barrier_waits_for_the_commit_of_the_last() {
         let mut epochs = epochs(1, FirstCommit::Immediately);
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         epochs.tick();
-        assert_eq!(epochs.due(), barrier(1, BarrierKind::Checkpoint));
+        assert_eq!(epochs.due(EventTime(0)), barrier(1, BarrierKind::Checkpoint));
         epochs.tick();
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         let here = Position([("a".to_owned(), "1".to_owned())].into());
         assert_eq!(report(&mut epochs, 0, News::Position(Epoch(1), here.clone())), Step::Wait);
         assert_eq!(report(&mut epochs, 7, News::Reached(Epoch(1))), Step::Wait);
         assert_eq!(report(&mut epochs, 8, News::Reached(Epoch(1))), Step::Commit(Epoch(1)));
         assert_eq!(report(&mut epochs, 8, News::Committed(Epoch(1))), Step::Wait);
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         let committed = Step::Committed { epoch: Epoch(1), positions: [(0, here)].into(), holds_replay: false };
         assert_eq!(report(&mut epochs, 7, News::Committed(Epoch(1))), committed);
-        assert_eq!(epochs.due(), barrier(2, BarrierKind::Checkpoint), "the tick that came meanwhile");
+        assert_eq!(epochs.due(EventTime(0)), barrier(2, BarrierKind::Checkpoint), "the tick that came meanwhile");
     }
 
     #[test]
@@ -228,7 +232,7 @@ mod tests {
         let mut epochs = epochs(2, FirstCommit::Immediately);
         for (epoch, kind) in [(1, BarrierKind::Flush), (2, BarrierKind::Checkpoint)] {
             epochs.tick();
-            assert_eq!(epochs.due(), barrier(epoch, kind));
+            assert_eq!(epochs.due(EventTime(0)), barrier(epoch, kind));
             report(&mut epochs, 7, News::Reached(Epoch(epoch)));
             report(&mut epochs, 8, News::Reached(Epoch(epoch)));
         }
@@ -238,9 +242,9 @@ mod tests {
     fn stops_once_when_all_sources_have_ended() {
         let mut epochs = epochs(1, FirstCommit::Immediately);
         report(&mut epochs, 0, News::Ended);
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         report(&mut epochs, 1, News::Ended);
-        assert_eq!(epochs.due(), barrier(1, BarrierKind::Stop));
+        assert_eq!(epochs.due(EventTime(0)), barrier(1, BarrierKind::Stop));
         for task in [7, 8] {
             report(&mut epochs, task, News::Reached(Epoch(1)));
         }
@@ -249,7 +253,7 @@ mod tests {
         }
         epochs.tick();
         epochs.stop();
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
     }
 
     #[test]
@@ -257,9 +261,9 @@ mod tests {
         let mut epochs = epochs(1, FirstCommit::WhenCaughtUp);
         epochs.tick();
         assert_eq!(report(&mut epochs, 0, News::CaughtUp), Step::Wait);
-        assert_eq!(epochs.due(), Due::Nothing);
+        assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         assert_eq!(report(&mut epochs, 1, News::CaughtUp), Step::CaughtUp);
-        assert_eq!(epochs.due(), barrier(1, BarrierKind::Checkpoint));
+        assert_eq!(epochs.due(EventTime(0)), barrier(1, BarrierKind::Checkpoint));
     }
 
     #[test]
@@ -267,14 +271,31 @@ mod tests {
         let mut epochs = epochs(1, FirstCommit::WhenCaughtUp);
         report(&mut epochs, 0, News::CaughtUp);
         epochs.stop();
-        assert_eq!(epochs.due(), Due::Abandon);
+        assert_eq!(epochs.due(EventTime(0)), Due::Abandon);
     }
 
     #[test]
     fn a_report_about_another_epoch_is_our_own_fault() {
         let mut epochs = epochs(1, FirstCommit::Immediately);
         epochs.tick();
-        epochs.due();
+        epochs.due(EventTime(0));
         epochs.report(Report { task: 7, news: News::Reached(Epoch(2)) }).unwrap_err();
+    }
+
+    #[test]
+    fn the_time_of_an_epoch_never_falls() {
+        let mut epochs = epochs(1, FirstCommit::Immediately);
+        let mut time_of = |epoch, now| {
+            epochs.tick();
+            let Due::Barrier(barrier) = epochs.due(EventTime(now)) else { panic!("a barrier is due") };
+            for task in [7, 8] {
+                report(&mut epochs, task, News::Reached(Epoch(epoch)));
+            }
+            for task in [7, 8] {
+                report(&mut epochs, task, News::Committed(Epoch(epoch)));
+            }
+            barrier.time.0
+        };
+        assert_eq!([time_of(1, 10), time_of(2, 5), time_of(3, 12)], [10, 10, 12]);
     }
 }

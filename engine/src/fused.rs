@@ -112,7 +112,7 @@ mod tests {
         let mut fused = Fused::new(vec![Box::new(Add(1)), Box::new(Add(10))], counters.clone());
         let emitted = fused.batch(0, Batch::append_only(numbers([5]))).unwrap();
         assert_eq!(rows(&emitted), [16]);
-        let barrier = Barrier { epoch: Epoch(1), kind: BarrierKind::Flush };
+        let barrier = Barrier { epoch: Epoch(1), kind: BarrierKind::Flush, time: EventTime(0) };
         assert_eq!(rows(&fused.barrier(&barrier).unwrap()), [11, 10]);
         assert_eq!((counters.get(Counter::Duplicates), counters.get(Counter::RowsOut)), (3, 0));
     }

@@ -161,7 +161,7 @@ pub(crate) fn run(spec: &dyn OperatorSpec, inputs: &[SchemaRef], script: &str) -
 
 /// Ends an epoch.
 pub(crate) fn barrier(operator: &mut dyn Operator, epoch: u64, out: &mut Output) {
-    let barrier = Barrier { epoch: Epoch(epoch), kind: BarrierKind::Flush };
+    let barrier = Barrier { epoch: Epoch(epoch), kind: BarrierKind::Flush, time: EventTime(0) };
     operator.on_barrier(&barrier, out).expect("a good barrier");
 }
 
