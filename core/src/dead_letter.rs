@@ -53,6 +53,10 @@ reasons! {
     Ahead = "ahead",
     /// An expression failed on this row.
     FailedExpression = "failed_expression",
+    /// The lookup of the row's key failed, or found a value that does not fit the declared columns.
+    FailedLookup = "failed_lookup",
+    /// An asynchronous function failed on this row.
+    FailedUdf = "failed_udf",
     /// The store refused the row.
     Rejected = "rejected",
     /// Import: the e-mail address is not one.

@@ -1,6 +1,6 @@
 //! The wiring of a pipeline: declarative, printable, the same from SQL and from Rust.
 
-use crate::{Clock, Error, EventTimeSpec, OperatorSpec, Result, SinkSpec, SourceSpec};
+use crate::{AsyncOperatorSpec, Clock, Error, EventTimeSpec, OperatorSpec, Result, SinkSpec, SourceSpec};
 use arrow::datatypes::SchemaRef;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Graph {
     pub dead_letters: Option<Arc<dyn SinkSpec>>,
 }
 
-/// A source, a chain of fused operators, or a sink.
+/// A source, a chain of fused operators, an asynchronous operator, or a sink.
 #[derive(Debug)]
 pub struct Node {
     /// A name that is unique in the graph and stable for an unchanged query.
@@ -59,6 +59,8 @@ pub enum NodeBody {
     },
     /// Operators, each fed by the one before it; the first takes all inputs of the node.
     Chain(Vec<Arc<dyn OperatorSpec>>),
+    /// Asks, and passes the answers on.
+    Async(Arc<dyn AsyncOperatorSpec>),
     /// Writes.
     Sink(Arc<dyn SinkSpec>),
 }
@@ -72,6 +74,7 @@ impl NodeBody {
                 Some(operators.last().map_or_else(|| source.schema(), |operator| operator.schema()))
             }
             Self::Chain(operators) => operators.last().map(|operator| operator.schema()),
+            Self::Async(operator) => Some(operator.schema()),
             Self::Sink(_) => None,
         }
     }
@@ -141,7 +144,7 @@ impl Graph {
                 NodeBody::Chain(operators) if operators.is_empty() => {
                     return Err(Error::internal(format!("node '{}' has no operator", node.name)));
                 }
-                NodeBody::Chain(_) => (true, true),
+                NodeBody::Chain(_) | NodeBody::Async(_) => (true, true),
                 NodeBody::Sink(_) => (true, false),
             };
             let fits = (self.inputs(id).count() > 0) == needs_input && (self.outputs(id).count() > 0) == needs_output;
@@ -201,6 +204,7 @@ impl fmt::Display for Graph {
                         writeln!(f, "    {}", operator.describe())?;
                     }
                 }
+                NodeBody::Async(operator) => writeln!(f, "    {}", operator.describe())?,
                 NodeBody::Sink(sink) => writeln!(f, "    sink {}", sink.describe())?,
             }
             for edge in self.outputs(id) {

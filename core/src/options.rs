@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// The longest list of known names that an error message spells out.
 const NAMES_SHOWN_MAX: usize = 20;
@@ -57,6 +58,19 @@ impl Options {
         })
     }
 
+    /// Returns an option that is a duration, such as `500 ms`, `5 seconds` or `1 hour 30 minutes`; `None` when it is
+    /// not given.
+    ///
+    /// # Errors
+    /// `Invalid`, with the name and the value.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        duration(value).map(Some).ok_or_else(|| {
+            Error::invalid(format!("the option {name} = '{value}' is not understood"))
+                .with_help("write numbers with units from milliseconds to days, such as '5 seconds' or '500 ms'")
+        })
+    }
+
     /// Returns an option that is one of a list, or `default` when it is not given.
     ///
     /// # Errors
@@ -83,6 +97,29 @@ impl Options {
     }
 }
 
+/// Reads pairs of a number and a unit, with or without a space between them.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let millis: u64 = match rest[..letters].to_ascii_lowercase().as_str() {
+            "ms" | "millisecond" | "milliseconds" => 1,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
+            "h" | "hour" | "hours" => 3_600_000,
+            "d" | "day" | "days" => 86_400_000,
+            _ => return None,
+        };
+        rest = rest[letters..].trim_start();
+        total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+    }
+    (!text.trim().is_empty()).then_some(total)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +142,16 @@ mod tests {
         let error = options.parse::<u64>("rows", "a whole number").expect_err("'many' is no number");
         assert_eq!(error.to_string(), "the option rows = 'many' is not understood\nhelp: use a whole number");
         assert_eq!(options.parse::<u64>("other", "a whole number").expect("not given"), None);
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let cases = [("500 ms", 500), ("5s", 5_000), ("1 hour 30 minutes", 5_400_000), ("2days", 172_800_000)];
+        for (text, millis) in cases {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "seconds", "5 fortnights", "-1 s", "99999999999999999999 s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
     }
 }

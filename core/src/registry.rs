@@ -1,6 +1,6 @@
 //! The connectors by name: how a planner that knows none of them finds them all.
 
-use crate::{Error, Options, Result, SinkSpec, SourceSpec};
+use crate::{Error, LookupSpec, Options, Result, SinkSpec, SourceSpec};
 use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,6 +55,19 @@ pub trait Connector: Send + Sync {
     /// `Invalid` when the connector cannot be read, or an option or column does not fit.
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
         Err(Error::invalid(format!("the connector '{}' cannot be read (table '{}')", self.name(), table.name)))
+    }
+
+    /// Whether a table can be looked up and not read, so that it need not say `type = 'lookup'`.
+    fn only_looks_up(&self) -> bool {
+        false
+    }
+
+    /// Makes a lookup of a table: it is asked by key and not read.
+    ///
+    /// # Errors
+    /// `Invalid` when the connector cannot be looked up, or an option or column does not fit.
+    fn lookup(&self, table: &TableDefinition) -> Result<Arc<dyn LookupSpec>> {
+        Err(Error::invalid(format!("the connector '{}' cannot be looked up (table '{}')", self.name(), table.name)))
     }
 
     /// Makes a sink of a table, whose schema is complete.
@@ -122,6 +135,14 @@ impl Connector for Joined {
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
         self.reader.source(table)
+    }
+
+    fn only_looks_up(&self) -> bool {
+        self.reader.only_looks_up()
+    }
+
+    fn lookup(&self, table: &TableDefinition) -> Result<Arc<dyn LookupSpec>> {
+        self.reader.lookup(table)
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {

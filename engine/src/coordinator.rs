@@ -7,6 +7,7 @@ use crate::epochs::{Due, Epochs, Step};
 use crate::handle::{EndGuard, Shared};
 use crate::report::Positions;
 use crate::retry::Backoff;
+use crate::run_async::{AsyncTask, run_async};
 use crate::run_chain::{ChainTask, run_chain};
 use crate::run_sink::{SinkTask, run_sink};
 use crate::run_source::{SourceSettings, SourceTask, run_source};
@@ -39,6 +40,7 @@ pub(crate) struct Coordinator {
 enum Ready {
     Source(Box<SourceTask>),
     Chain(Box<ChainTask>),
+    Async(Box<AsyncTask>),
     Sink(Box<SinkTask>),
 }
 
@@ -143,6 +145,17 @@ impl Coordinator {
             UnopenedBody::Chain { inputs, operators, output } => {
                 Ready::Chain(Box::new(ChainTask { inputs, operators, output }))
             }
+            UnopenedBody::Async { operator, inputs, output, kept } => Ready::Async(Box::new(AsyncTask {
+                name: context.node.clone(),
+                settings: operator.settings(),
+                reason: operator.reason(),
+                operator: operator.open(&context).await?,
+                inputs,
+                output,
+                kept,
+                retry: self.options.retry.clone(),
+                number,
+            })),
             UnopenedBody::Sink { sink, inputs, counters } => {
                 let sink = sink.open(&context).await?;
                 let (sender, commits) = mpsc::unbounded_channel();
@@ -192,6 +205,7 @@ impl Coordinator {
             let spawned = match task {
                 Ready::Source(task) => set.spawn(run_source(*task)),
                 Ready::Chain(task) => set.spawn(run_chain(*task)),
+                Ready::Async(task) => set.spawn(run_async(*task)),
                 Ready::Sink(task) => set.spawn(run_sink(*task)),
             };
             self.running.insert(spawned.id(), number);
@@ -275,7 +289,8 @@ fn ticks(options: &EngineOptions) -> Interval {
     ticks
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// Returns what somebody said when panicking.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -81,7 +81,7 @@ fn fault(spec: &dyn EventTimeSpec, latest: EventTime, time: Option<i64>) -> (Rea
 }
 
 /// Returns each row as one JSON object.
-fn payloads(rows: &RecordBatch) -> Result<Vec<String>> {
+pub(crate) fn payloads(rows: &RecordBatch) -> Result<Vec<String>> {
     let mut writer = LineDelimitedWriter::new(Vec::new());
     writer.write(rows)?;
     writer.finish()?;
@@ -90,7 +90,8 @@ fn payloads(rows: &RecordBatch) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-fn positions(rows: &RecordBatch) -> Vec<String> {
+/// Returns where each row was, as far as it says.
+pub(crate) fn positions(rows: &RecordBatch) -> Vec<String> {
     let column = POSITION_COLUMNS.iter().find_map(|name| rows.column_by_name(name)?.as_string_opt::<i32>());
     match column {
         Some(texts) => texts.iter().map(|text| text.unwrap_or_default().to_owned()).collect(),

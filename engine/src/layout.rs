@@ -2,7 +2,7 @@
 //!
 //! A channel is made for each pair of subtasks that an exchange may use, and no other: a subtask waits for barriers
 //! on all its channels, so each must have a sender, and every subtask must have at least one. Besides its edges each
-//! source and chain task has a channel to the one dead-letter sink. It is pure and runs before anything is opened.
+//! task that is not a sink's has a channel to the one dead-letter sink. It is pure and runs before anything is opened.
 
 use crate::channel::{Receiver, Sender, channel};
 use crate::exchange::HashRouter;
@@ -55,7 +55,7 @@ fn effective_parallelism(graph: &Graph, wanted: usize) -> Result<Vec<usize>> {
     for id in graph.topological_order()? {
         let component_max = match &graph.nodes[id].body {
             NodeBody::Source { source, .. } => source.parallelism_max(),
-            NodeBody::Chain(_) => usize::MAX,
+            NodeBody::Chain(_) | NodeBody::Async(_) => usize::MAX,
             NodeBody::Sink(sink) => sink.parallelism_max(),
         };
         let mut reached = 0;

@@ -1,8 +1,8 @@
-//! Runs a graph: channels, barrier alignment, the three task loops, epochs.
+//! Runs a graph: channels, barrier alignment, the four task loops, epochs.
 //!
 //! [`start`] lays a [`Graph`](headwater_core::Graph) out as tasks, one per subtask of each node, connected by channels
-//! that are bounded by rows. Three loops run them: `run_source`, `run_chain`, `run_sink`. A coordinator above them
-//! opens what is to be opened, sends barriers into the sources, collects the reports of the sinks, and ends
+//! that are bounded by rows. Four loops run them: `run_source`, `run_chain`, `run_async`, `run_sink`. A coordinator above
+//! them opens what is to be opened, sends barriers into the sources, collects the reports of the sinks, and ends
 //! everything when one task fails.
 //!
 //! What holds for every run:
@@ -30,13 +30,16 @@ mod exchange;
 mod fused;
 mod handle;
 mod inputs;
+mod kept_answers;
 mod kept_dead_letters;
 mod layout;
 mod options;
 mod output;
 mod partitions;
 mod report;
+mod requests;
 mod retry;
+mod run_async;
 mod run_chain;
 mod run_sink;
 mod run_source;

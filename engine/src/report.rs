@@ -32,6 +32,8 @@ pub enum NodeKind {
     Source,
     /// Computes.
     Chain,
+    /// Asks.
+    Async,
     /// Writes.
     Sink,
     /// Writes the dead letters of all other nodes.

@@ -9,12 +9,14 @@ use crate::epochs::Epochs;
 use crate::fused::Fused;
 use crate::handle::{Handle, Shared};
 use crate::inputs::Inputs;
+use crate::kept_answers::KeptAnswers;
 use crate::kept_dead_letters::KeptDeadLetters;
 use crate::layout::{Subtask, lay_out};
 use crate::output::TaskOutput;
 use crate::report::{LetterCounts, NodeCounters, NodeKind};
 use headwater_core::{
-    Counters, Error, EventTimeSpec, Graph, Node, NodeBody, OperatorSpec, Result, SinkSpec, SourceSpec, TaskContext,
+    AsyncOperatorSpec, Counters, Error, EventTimeSpec, Graph, Node, NodeBody, NodeId, OperatorSpec, Result, SinkSpec,
+    SourceSpec, TaskContext,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,6 +43,12 @@ pub(crate) enum UnopenedBody {
         inputs: Inputs,
         operators: Fused,
         output: TaskOutput,
+    },
+    Async {
+        operator: Arc<dyn AsyncOperatorSpec>,
+        inputs: Inputs,
+        output: TaskOutput,
+        kept: Option<KeptAnswers>,
     },
     Sink {
         sink: Arc<dyn SinkSpec>,
@@ -79,7 +87,7 @@ fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Share
     let letter_counts = Arc::new(LetterCounts::default());
     let mut nodes = Vec::with_capacity(graph.nodes.len() + 1);
     let mut tasks = Vec::new();
-    for (node, subtasks) in graph.nodes.iter().zip(layout.nodes) {
+    for (id, (node, subtasks)) in graph.nodes.iter().zip(layout.nodes).enumerate() {
         let name: Arc<str> = node.name.as_str().into();
         let parallelism = subtasks.len();
         let mut counters = Vec::with_capacity(parallelism);
@@ -87,7 +95,7 @@ fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Share
             let context = task_context(options, name.clone(), subtask, parallelism);
             let counts = Arc::new(Counters::default());
             let settings = Settings { counters: counts.clone(), letter_counts: letter_counts.clone(), options };
-            let task = unopened(node, context, channels, settings);
+            let task = unopened(graph, id, context, channels, settings);
             tasks.push(task.map_err(|error| error.at(format!("node '{}', subtask {subtask}", node.name)))?);
             counters.push(counts);
         }
@@ -116,6 +124,7 @@ fn kind(node: &Node) -> NodeKind {
     match node.body {
         NodeBody::Source { .. } => NodeKind::Source,
         NodeBody::Chain(_) => NodeKind::Chain,
+        NodeBody::Async(_) => NodeKind::Async,
         NodeBody::Sink(_) => NodeKind::Sink,
     }
 }
@@ -131,7 +140,14 @@ struct Settings<'a> {
     options: &'a EngineOptions,
 }
 
-fn unopened(node: &Node, context: TaskContext, channels: Subtask, settings: Settings<'_>) -> Result<Unopened> {
+fn unopened(
+    graph: &Graph,
+    id: NodeId,
+    context: TaskContext,
+    channels: Subtask,
+    settings: Settings<'_>,
+) -> Result<Unopened> {
+    let node = &graph.nodes[id];
     let Subtask { inputs, outputs, letters } = channels;
     let Settings { counters, letter_counts, options } = settings;
     let output = |letters| TaskOutput {
@@ -157,12 +173,25 @@ fn unopened(node: &Node, context: TaskContext, channels: Subtask, settings: Sett
         (NodeBody::Chain(operators), Some(letters)) => {
             UnopenedBody::Chain { inputs: Inputs::new(inputs), operators: fuse(operators)?, output: output(letters) }
         }
+        (NodeBody::Async(operator), Some(letters)) => {
+            operator.settings().check()?;
+            let kept = kept_answers(graph, id, operator.as_ref())?;
+            let inputs = Inputs::new(inputs);
+            UnopenedBody::Async { operator: operator.clone(), inputs, output: output(letters), kept }
+        }
         (NodeBody::Sink(sink), None) => {
             UnopenedBody::Sink { sink: sink.clone(), inputs: Inputs::new(inputs), counters }
         }
-        (NodeBody::Source { .. } | NodeBody::Chain(_), None) | (NodeBody::Sink(_), Some(_)) => {
+        (NodeBody::Source { .. } | NodeBody::Chain(_) | NodeBody::Async(_), None) | (NodeBody::Sink(_), Some(_)) => {
             return Err(Error::internal("the channel for dead letters is laid out wrongly"));
         }
     };
     Ok(Unopened { context, body })
+}
+
+/// Makes the memory of an asynchronous operator whose rows can be taken back; others need none.
+fn kept_answers(graph: &Graph, id: NodeId, operator: &dyn AsyncOperatorSpec) -> Result<Option<KeptAnswers>> {
+    let Some(edge) = graph.inputs(id).find(|edge| edge.changing) else { return Ok(None) };
+    let rows = graph.nodes[edge.from].body.schema().ok_or_else(|| Error::internal("a sink has no rows"))?;
+    KeptAnswers::new(&rows, &operator.schema()).map(Some)
 }

@@ -1,4 +1,4 @@
-//! What all three task loops share: how a task ends early, and how it reports to the coordinator.
+//! What all task loops share: how a task ends early, and how it reports to the coordinator.
 //!
 //! Data goes down by sends; only these reports go up. The queue of reports has no bound of its own because the
 //! protocol bounds it: per epoch a task reports at most twice, and the next epoch waits for this one.
