@@ -101,6 +101,7 @@ impl ContextProvider for Context<'_> {
             TableReference::Partial { .. } | TableReference::Full { .. } => None,
         };
         let schema = match relation {
+            Some(Relation::Table(table)) if table.is_lookup() => table.looker().map_err(wrapped)?.spec.schema(),
             Some(Relation::Table(table)) => {
                 table.reader(self).map_err(|e| wrapped(e.with_place(table.place.start())))?.schema.clone()
             }

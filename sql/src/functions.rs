@@ -1,6 +1,7 @@
 //! The functions that SQL may call: DataFusion's, and those of `operators`. Functions whose result depends on when they
 //! run are left out, because a retraction could not repeat them. The state is a table of names, filled once.
 
+use crate::versions::{AS_OF, AsOfMark};
 use crate::windows::{TUMBLE, Written};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateDefaults;
@@ -44,6 +45,7 @@ impl Functions {
                 }
             }
         }
+        scalar.insert(AS_OF.to_owned(), Arc::new(ScalarUDF::new_from_impl(AsOfMark::new())));
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
@@ -69,6 +71,7 @@ impl Functions {
     /// Returns the names of all functions, in order.
     pub(crate) fn all_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.scalar.keys().chain(self.aggregate.keys()).map(String::as_str).collect();
+        names.retain(|name| *name != AS_OF);
         names.sort_unstable();
         names
     }

@@ -11,6 +11,7 @@ mod columns;
 mod create_table;
 mod errors;
 mod functions;
+mod lookup_table;
 mod lower;
 mod near;
 mod optimize;
@@ -28,6 +29,7 @@ mod table;
 mod tests;
 mod types;
 mod unnest;
+mod versions;
 mod windows;
 
 pub use builder::{

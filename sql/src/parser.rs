@@ -5,6 +5,7 @@
 use crate::create_table::{TableSyntax, parse_create_table};
 use crate::position::{Place, WithPlace, span_of};
 use crate::spelling::respell;
+use crate::versions::{Clause, check_put_back, put_back, take_clauses};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, TableObject};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -12,7 +13,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use headwater_core::{Error, Result, Span};
 
-static DIALECT: GenericDialect = GenericDialect {};
+pub(crate) static DIALECT: GenericDialect = GenericDialect {};
 
 /// One statement and the tokens that it was read from.
 #[derive(Debug)]
@@ -37,16 +38,18 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         let span = Span { line: e.location.line, column: e.location.column };
         at(Error::invalid(e.message).with_help("a text begins and ends with ', a comment with /* and */"), span)
     })?;
+    let (tokens, mut versions) = take_clauses(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}
         let first = parser.peek_token();
         if first.token == Token::EOF {
+            check_put_back(&versions)?;
             return Ok(statements);
         }
         let start = parser.index();
-        let kind = parse_one(&mut parser)?;
+        let kind = parse_one(&mut parser, &mut versions)?;
         let place = Place::new(tokens.get(start..parser.index()).unwrap_or_default());
         statements.push(Statement { kind, place });
         let next = parser.peek_token();
@@ -71,15 +74,19 @@ pub(crate) fn parse_unspelt(text: &str) -> Result<ast::Expr> {
     if next.token == Token::EOF { Ok(expr) } else { Err(unexpected("the end of the expression", &next)) }
 }
 
-fn parse_one(parser: &mut Parser<'_>) -> Result<StatementKind> {
+fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<StatementKind> {
     let first = parser.peek_token();
-    if parser.parse_keywords(&[Keyword::CREATE, Keyword::TABLE]) {
+    // In Flink and Arroyo lookup tables are TEMPORARY; here every table is.
+    if parser.parse_keywords(&[Keyword::CREATE, Keyword::TABLE])
+        || parser.parse_keywords(&[Keyword::CREATE, Keyword::TEMPORARY, Keyword::TABLE])
+    {
         return parse_create_table(parser).map(|table| StatementKind::CreateTable(Box::new(table)));
     }
     if parser.parse_keyword(Keyword::SET) {
         return parse_set(parser);
     }
     let mut statement = parser.parse_statement().map_err(from_parser)?;
+    put_back(&mut statement, versions);
     respell(&mut statement);
     let refuse = |message: String, help: &str| Err(at(Error::invalid(message).with_help(help), span_of(first.span)));
     match statement {

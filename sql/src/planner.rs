@@ -12,7 +12,7 @@ use crate::query::{check_unique_names, plan_query, rename_columns};
 use crate::repeated::name_repeated_columns;
 use crate::settings::Settings;
 use crate::share::{Insert, share};
-use crate::table::{Table, declared_schema};
+use crate::table::{Role, Table, declared_schema};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::planner::ContextProvider;
@@ -220,9 +220,11 @@ impl<'a> Script<'a> {
     /// Finds the mistakes in sources that nothing reads.
     fn check_unread(&self) -> Result<()> {
         for (_, relation) in self.catalog.iter() {
-            if let Relation::Table(table) = relation
-                && table.is_source_only()
-            {
+            let Relation::Table(table) = relation else { continue };
+            if table.role == Some(Role::Lookup) {
+                table.looker()?;
+            }
+            if table.is_source_only() {
                 table.reader(&self.context(&table.place)).map_err(|e| e.with_place(table.place.start()))?;
             }
         }

@@ -20,6 +20,7 @@ const GET_FIELD: &str = "get_field";
 
 /// Plans a query.
 pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
+    let query = crate::versions::rewrite_versions(query, context)?;
     refuse_unsupported(&query, context.place)?;
     refuse_unrepeatable(context)?;
     let query = crate::unnest::rewrite_lateral_unnest(query, context.place)?;

@@ -4,6 +4,7 @@
 use crate::catalog::Context;
 use crate::create_table::{OptionSyntax, TableSyntax, WatermarkSyntax};
 use crate::errors::{at_ident, from_datafusion};
+use crate::lookup_table::Looker;
 use crate::near::help_for_name;
 use crate::parser::normalized;
 use crate::position::{Place, WithPlace};
@@ -35,9 +36,10 @@ pub(crate) const CONTRACT_POSITION: &str = "_position";
 
 /// What a table may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     Source,
     Sink,
+    Lookup,
 }
 
 /// A table of a connector as declared.
@@ -49,10 +51,11 @@ pub(crate) struct Table {
     pub(crate) contract: Option<&'static Contract>,
     pub(crate) primary_key: Vec<Ident>,
     pub(crate) lateness: Lateness,
-    role: Option<Role>,
+    pub(crate) role: Option<Role>,
     watermark: Option<WatermarkSyntax>,
     option_spans: Vec<(String, Span)>,
     reader: OnceLock<Reader>,
+    pub(crate) looker: OnceLock<Looker>,
 }
 
 /// What reading a table takes.
@@ -109,6 +112,7 @@ impl Table {
             watermark: syntax.watermark,
             option_spans,
             reader: OnceLock::new(),
+            looker: OnceLock::new(),
         };
         table.read_own_options()?;
         Ok(table)
@@ -122,9 +126,10 @@ impl Table {
             None => None,
             Some("source") => Some(Role::Source),
             Some("sink") => Some(Role::Sink),
+            Some("lookup") => Some(Role::Lookup),
             Some(other) => {
                 let error = Error::invalid(format!("type = '{other}' is not understood"));
-                return Err(at(error.with_help("use 'source' or 'sink', or leave it out"), "type"));
+                return Err(at(error.with_help("use 'source', 'sink' or 'lookup', or leave it out"), "type"));
             }
         };
         let contract = match options.get("contract") {
@@ -163,6 +168,11 @@ impl Table {
         });
         let span = named.map_or_else(|| self.place.start(), |(_, span)| *span);
         error.with_place(span)
+    }
+
+    /// Whether the declaration says which column is the event time.
+    pub(crate) fn has_event_time(&self) -> bool {
+        self.watermark.is_some()
     }
 
     /// Whether the table says that it is only read.

@@ -2,6 +2,7 @@
 
 use super::flow::{Feed, Flow, flow_like};
 use super::{Lowering, Scope, kinder};
+use crate::versions::{refuse_as_of, take_as_of};
 use crate::windows::unmarked;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join};
@@ -11,6 +12,10 @@ use std::sync::Arc;
 
 impl<'a> Lowering<'a> {
     pub(super) fn join(&mut self, join: &'a Join, scope: Scope<'a>) -> Result<Flow> {
+        let (versions, filter) = take_as_of(join.filter.as_ref());
+        if let Some(version) = versions.first() {
+            return Err(refuse_as_of(version, scope.place));
+        }
         let kind = kind(join, scope)?;
         let left = self.exact(&join.left, scope)?;
         let right = self.exact(&join.right, scope)?;
@@ -19,7 +24,7 @@ impl<'a> Lowering<'a> {
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
         let (right, right_keys) = self.with_keys(right, &right_on, scope)?;
         let both = left.schema.join(&right.schema).map_err(|e| scope.fail(e))?;
-        let filter = join.filter.as_ref().map(|filter| scope.physical(filter, &both)).transpose()?;
+        let filter = filter.as_ref().map(|filter| scope.physical(filter, &both)).transpose()?;
         let on = left_keys.iter().zip(&right_keys).map(|(l, r)| {
             let of = |flow: &Flow, index: usize| {
                 scope.physical(&Expr::from(flow.schema.qualified_field(index)), &flow.schema)
