@@ -25,7 +25,9 @@ const EDGES: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("datafusion", &["sql"]),
     ("axum", &["api"]),
-    ("rusqlite", &["api", "pipelines", "sinks"]),
+    ("redis", &["connectors"]),
+    ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
+    ("tokio-postgres", &["connectors"]),
     ("parquet", &["connectors", "sinks"]),
     ("tokio", &["api", "connectors", "engine", "pipelines", "sinks", "sql"]),
 ];
