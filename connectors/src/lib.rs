@@ -8,6 +8,7 @@ mod files;
 mod formats;
 pub mod generator;
 pub mod inbox;
+mod nexmark;
 
 use headwater_core::Connector;
 use std::sync::Arc;
@@ -22,5 +23,6 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(inbox::InboxConnector),
         Arc::new(generator::GeneratorConnector),
         Arc::new(generator::impact::ImpactConnector),
+        Arc::new(nexmark::NexmarkConnector),
     ]
 }
