@@ -134,6 +134,39 @@ pub(crate) enum Generate {
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// The auction events of the Nexmark benchmark: persons, auctions and bids.
+    Nexmark(Nexmark),
+}
+
+#[derive(Debug, Args)]
+#[group(id = "nexmark_events")]
+pub(crate) struct Nexmark {
+    /// How many events, of all three kinds together: of 50, one is a person, three are auctions, 46 are bids.
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) events: u64,
+    /// The seed: the same one makes the same events.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u32,
+    /// How many events fall into a second of event time.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) rate: u32,
+    /// How the rows are written.
+    #[arg(long, value_enum, default_value_t = FileFormat::Json)]
+    pub(crate) format: FileFormat,
+    /// One file with all events instead of one for each kind.
+    #[arg(long)]
+    pub(crate) one_file: bool,
+    /// The folder to write to: person, auction and bid, or events, with .jsonl or .parquet.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FileFormat {
+    /// JSON lines.
+    Json,
+    /// Parquet.
+    Parquet,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -21,7 +21,7 @@ pub(crate) async fn execute(command: Command) -> Result<ExitCode> {
         Command::Query { sql, data } => query::query(&data.data, &sql)?,
         Command::Contracts(command) => return contracts::contracts(&command),
         Command::Import(import) => return import::import(&import),
-        Command::Generate(command) => generate::generate(&command)?,
+        Command::Generate(command) => generate::generate(&command).await?,
         Command::Serve { serve, data } => serve::serve(&serve, &data.data).await?,
         Command::Demo { size, serve, data, once } => demo::demo(size, &serve, &data, once).await?,
     }

@@ -3,6 +3,7 @@
 mod demo;
 mod faults;
 mod impact_sql;
+mod nexmark;
 mod oracle;
 mod readme;
 mod serve;
