@@ -19,6 +19,7 @@ mod join;
 mod oracle;
 mod project;
 mod row_table;
+mod session;
 #[cfg(test)]
 mod testing;
 mod union;
@@ -32,5 +33,6 @@ pub use expression::interval_words;
 pub use filter::Filter;
 pub use join::{Join, JoinConfig, JoinKind};
 pub use project::Project;
+pub use session::{Session, SessionConfig};
 pub use union::Union;
 pub use unnest::{Unnest, UnnestColumns};

@@ -2,7 +2,7 @@
 //! run are left out, because a retraction could not repeat them. The state is a table of names, filled once.
 
 use crate::versions::{AS_OF, AsOfMark};
-use crate::windows::{TUMBLE, Written};
+use crate::windows::{FUNCTIONS, SESSION, Written};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// Functions by name and alias.
 pub(crate) struct Functions {
     pub(crate) scalar: BTreeMap<String, Arc<ScalarUDF>>,
+    /// What computes the functions that give rows windows.
+    pub(crate) windows: BTreeMap<&'static str, Arc<ScalarUDF>>,
     pub(crate) aggregate: BTreeMap<String, Arc<AggregateUDF>>,
     pub(crate) higher_order: BTreeMap<String, Arc<HigherOrderUDF>>,
     pub(crate) window: BTreeMap<String, Arc<WindowUDF>>,
@@ -27,15 +29,22 @@ pub(crate) struct Functions {
 impl Functions {
     /// Collects DataFusion's functions and `own`, which replace those of the same name.
     pub(crate) fn new(own: Vec<Arc<ScalarUDF>>) -> Self {
-        let costly = own.iter().map(|function| function.name().to_owned()).filter(|name| name != TUMBLE).collect();
+        let costly = own
+            .iter()
+            .map(|function| function.name().to_owned())
+            .filter(|name| window_function(name).is_none())
+            .collect();
         let mut scalar = BTreeMap::new();
         let mut unrepeatable = Vec::new();
+        let mut windows = BTreeMap::new();
         for function in SessionStateDefaults::default_scalar_functions().into_iter().chain(own) {
             let repeatable = function.signature().volatility == Volatility::Immutable;
-            let function = if function.name() == TUMBLE {
-                Arc::new(ScalarUDF::new_from_impl(Written::new(function)))
-            } else {
-                function
+            let function = match window_function(function.name()) {
+                Some(name) => {
+                    windows.insert(name, function.clone());
+                    Arc::new(ScalarUDF::new_from_impl(Written::new(name, Some(function))))
+                }
+                None => function,
             };
             for name in names(function.name(), function.aliases()) {
                 if repeatable {
@@ -46,6 +55,8 @@ impl Functions {
             }
         }
         scalar.insert(AS_OF.to_owned(), Arc::new(ScalarUDF::new_from_impl(AsOfMark::new())));
+        let session = ScalarUDF::new_from_impl(Written::new(SESSION, None));
+        scalar.insert(SESSION.to_owned(), Arc::new(session));
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
@@ -65,7 +76,17 @@ impl Functions {
         config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
         config.optimizer.filter_null_join_keys = true;
         let planners = SessionStateDefaults::default_expr_planners();
-        Self { scalar, aggregate, higher_order, window, unrepeatable, costly, planners, config: Arc::new(config) }
+        Self {
+            scalar,
+            windows,
+            aggregate,
+            higher_order,
+            window,
+            unrepeatable,
+            costly,
+            planners,
+            config: Arc::new(config),
+        }
     }
 
     /// Returns the names of all functions, in order.
@@ -75,6 +96,10 @@ impl Functions {
         names.sort_unstable();
         names
     }
+}
+
+fn window_function(name: &str) -> Option<&'static str> {
+    FUNCTIONS.into_iter().find(|function| *function == name)
 }
 
 fn names(name: &str, aliases: &[String]) -> impl Iterator<Item = String> {

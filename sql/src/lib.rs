@@ -25,6 +25,7 @@ mod settings;
 mod share;
 mod spelling;
 mod table;
+mod table_functions;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -5,6 +5,7 @@
 use crate::create_table::{TableSyntax, parse_create_table};
 use crate::position::{Place, WithPlace, span_of};
 use crate::spelling::respell;
+use crate::table_functions::without_table_words;
 use crate::versions::{Clause, check_put_back, put_back, take_clauses};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, TableObject};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -34,10 +35,11 @@ pub(crate) enum StatementKind {
 
 /// Reads all statements of a text.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
-    let tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| {
+    let mut tokens = Tokenizer::new(&DIALECT, sql).tokenize_with_location().map_err(|e| {
         let span = Span { line: e.location.line, column: e.location.column };
         at(Error::invalid(e.message).with_help("a text begins and ends with ', a comment with /* and */"), span)
     })?;
+    without_table_words(&mut tokens);
     let (tokens, mut versions) = take_clauses(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
     let mut statements = Vec::new();
@@ -72,6 +74,11 @@ pub(crate) fn parse_unspelt(text: &str) -> Result<ast::Expr> {
     let expr = parser.parse_expr().map_err(from_parser)?;
     let next = parser.peek_token();
     if next.token == Token::EOF { Ok(expr) } else { Err(unexpected("the end of the expression", &next)) }
+}
+
+/// Reads a query that a program wrote.
+pub(crate) fn parse_query(text: &str) -> Result<Box<Query>> {
+    Parser::new(&DIALECT).try_with_sql(text).and_then(|mut parser| parser.parse_query()).map_err(from_parser)
 }
 
 fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<StatementKind> {

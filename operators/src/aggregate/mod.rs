@@ -8,7 +8,7 @@ mod weighted;
 mod windows;
 
 use crate::expression::{check_relabel, engine_error, sql, sql_as};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
@@ -53,7 +53,7 @@ pub enum Late {
 /// Rows without a window (their time is null) form a group that closes when the input ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windowing {
-    /// The group column that holds the window, a struct with the fields `start` and `end`.
+    /// The group column that holds the window, a struct with the fields `start` and `end`, or its end alone.
     pub column: usize,
     /// When results are shown.
     pub emit: Emit,
@@ -105,8 +105,10 @@ impl Aggregate {
     /// `Internal` when the column is no window.
     pub fn windowed(self, windowing: Windowing) -> Result<Self> {
         let is_window = self.group.len() > windowing.column
-            && matches!(self.schema.field(windowing.column).data_type(),
-                DataType::Struct(fields) if fields.find("start").is_some() && fields.find("end").is_some());
+            && match self.schema.field(windowing.column).data_type() {
+                DataType::Struct(fields) => fields.find("start").is_some() && fields.find("end").is_some(),
+                data_type => matches!(data_type, DataType::Timestamp(TimeUnit::Nanosecond, _)),
+            };
         if !is_window {
             return Err(Error::internal(format!("group column {} is not a window", windowing.column)));
         }

@@ -42,7 +42,10 @@ impl Windows {
     /// Returns the end of the window of each row; a row without a window has one that never ends before the input.
     pub(crate) fn ends(&self, group_columns: &[ArrayRef]) -> Result<Int64Array> {
         let column = &group_columns[self.windowing.column];
-        let ends = column.as_struct_opt().and_then(|window| window.column_by_name("end").cloned());
+        let ends = match column.as_struct_opt() {
+            Some(window) => window.column_by_name("end").cloned(),
+            None => Some(column.clone()),
+        };
         let ends = ends.ok_or_else(|| Error::internal("the window column is no window"))?;
         let ends = ends.as_primitive_opt::<TimestampNanosecondType>();
         let ends = ends.ok_or_else(|| Error::internal("windows do not end in nanoseconds"))?;

@@ -3,11 +3,11 @@
 //! Windows tile: the end of one is the start of the next, and every time lies in exactly one. It never reads a clock;
 //! a calendar is a few numbers and a time zone.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// How long a window is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// A number of calendar months.
     Months(i64),
@@ -91,6 +91,31 @@ impl Calendar {
         (self.boundary(number), self.boundary(number + 1))
     }
 
+    /// Moves a time on by `n` steps: a duration, or local days or months at the same time of the day. Where the day has no
+    /// such time it is the next one that is there, and a day that its month does not have is the last of the month.
+    pub(crate) fn advance(&self, time: i64, step: Step, n: i64) -> i64 {
+        let fixed = |nanos: i64| clamp(i128::from(time) + i128::from(nanos) * i128::from(n));
+        let local = || {
+            let local = self.zone.from_utc_datetime(&DateTime::from_timestamp_nanos(time).naive_utc()).naive_local();
+            // The first moment of a day stays one, also where a day has no midnight.
+            let midnight = self.midnight(local.date()).and_then(|midnight| midnight.timestamp_nanos_opt());
+            if midnight == Some(time) { local.date().and_time(NaiveTime::MIN) } else { local }
+        };
+        let moved = match step {
+            Step::Nanos(nanos) => return fixed(nanos),
+            Step::Days(days) if self.zone == Tz::UTC => return fixed(days.saturating_mul(Self::DAY)),
+            Step::Days(days) => days
+                .checked_mul(n)
+                .and_then(chrono::TimeDelta::try_days)
+                .and_then(|days| local().checked_add_signed(days)),
+            Step::Months(months) => months
+                .checked_mul(n)
+                .and_then(|months| u32::try_from(months).ok())
+                .and_then(|months| local().checked_add_months(chrono::Months::new(months))),
+        };
+        moved.and_then(|local| self.first_at(local)).and_then(|time| time.timestamp_nanos_opt()).unwrap_or(i64::MAX)
+    }
+
     /// The number of the window that holds a local date.
     fn number(&self, date: NaiveDate) -> i64 {
         match self.rule {
@@ -128,9 +153,13 @@ impl Calendar {
 
     /// The first moment of a local day.
     fn midnight(&self, date: NaiveDate) -> Option<DateTime<Utc>> {
-        let midnight = date.and_time(NaiveTime::MIN);
+        self.first_at(date.and_time(NaiveTime::MIN))
+    }
+
+    /// The first moment at or after a local time.
+    fn first_at(&self, time: NaiveDateTime) -> Option<DateTime<Utc>> {
         (0..=SKIPPED_MINUTES_MAX / SKIPPED_MINUTES_STEP).find_map(|steps| {
-            let local = midnight + chrono::TimeDelta::minutes((steps * SKIPPED_MINUTES_STEP) as i64);
+            let local = time + chrono::TimeDelta::minutes((steps * SKIPPED_MINUTES_STEP) as i64);
             self.zone.from_local_datetime(&local).earliest().map(|time| time.with_timezone(&Utc))
         })
     }

@@ -1,12 +1,17 @@
 //! The scalar functions that Headwater adds to SQL. They are pure, total and the same in a stream and in a batch query.
 
 mod calendar;
+pub mod hop;
 pub mod impact;
 mod scalar;
 #[cfg(test)]
 mod sql_tests;
 pub mod text;
 pub mod tumble;
+mod window_rule;
+pub mod window_time;
+
+pub use window_rule::WindowRule;
 
 use datafusion_expr::ScalarUDF;
 use headwater_core::{Error, Result};
@@ -34,6 +39,9 @@ pub const POLICY: &str = headwater_text::POLICY_FILE;
 fn with_screener(screener: Screener) -> Vec<Arc<ScalarUDF>> {
     vec![
         tumble::tumble(),
+        hop::hop(),
+        hop::cumulate(),
+        window_time::window_time(),
         text::normalize(),
         text::screen(screener),
         text::classify(),

@@ -3,7 +3,7 @@
 //! It never depends on other rows, so it is the same in a stream and in a batch query. It has no state; the window of
 //! the row before is reused where it fits, so calendar arithmetic is done about once per window in a sorted batch.
 
-use crate::functions::calendar::{Calendar, Step};
+use crate::functions::window_rule::WindowRule;
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampNanosecondArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit, TimestampNanosecondType};
@@ -57,7 +57,7 @@ impl ScalarUDFImpl for Tumble {
                 None => return plan_err!("argument {} of {NAME} must be a constant", index + 1),
             }
         }
-        calendar(&constants)?;
+        WindowRule::from_constants(NAME, &constants)?;
         let nullable = args.arg_fields[0].is_nullable();
         Ok(Arc::new(Field::new(NAME, DataType::Struct(window_fields(nullable)), nullable)))
     }
@@ -86,68 +86,25 @@ impl ScalarUDFImpl for Tumble {
             };
             constants.push(value.clone());
         }
-        let calendar = calendar(&constants)?;
+        let rule = WindowRule::from_constants(NAME, &constants)?;
         let DataType::Struct(fields) = args.return_field.data_type() else {
             return exec_err!("{NAME} returns a struct");
         };
         match &args.args[0] {
-            ColumnarValue::Array(times) => Ok(ColumnarValue::Array(windows(&calendar, times, fields)?)),
+            ColumnarValue::Array(times) => Ok(ColumnarValue::Array(windows(&rule, times, fields)?)),
             ColumnarValue::Scalar(time) => {
-                let window = windows(&calendar, &time.to_array()?, fields)?;
+                let window = windows(&rule, &time.to_array()?, fields)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&window, 0)?))
             }
         }
     }
 }
 
-fn window_fields(nullable: bool) -> Fields {
+pub(crate) fn window_fields(nullable: bool) -> Fields {
     Fields::from(vec![Field::new("start", TIME, nullable), Field::new("end", TIME, nullable)])
 }
 
-/// Reads the interval, the time zone and the origin.
-fn calendar(constants: &[ScalarValue]) -> Result<Calendar> {
-    let step = match constants.first() {
-        Some(ScalarValue::IntervalMonthDayNano(Some(i))) => {
-            step(i64::from(i.months), i64::from(i.days), i.nanoseconds)?
-        }
-        Some(ScalarValue::IntervalYearMonth(Some(months))) => step(i64::from(*months), 0, 0)?,
-        Some(ScalarValue::IntervalDayTime(Some(i))) => {
-            step(0, i64::from(i.days), i64::from(i.milliseconds) * 1_000_000)?
-        }
-        other => return plan_err!("{NAME} needs an interval, not {other:?}"),
-    };
-    let zone = match constants.get(1) {
-        None => None,
-        Some(ScalarValue::Utf8(zone) | ScalarValue::Utf8View(zone) | ScalarValue::LargeUtf8(zone)) => zone.as_deref(),
-        Some(other) => return plan_err!("the time zone of {NAME} must be text, not {other:?}"),
-    };
-    let origin = match constants.get(2) {
-        None => None,
-        Some(ScalarValue::TimestampNanosecond(origin, _)) => *origin,
-        Some(other) => match other.cast_to(&TIME)? {
-            ScalarValue::TimestampNanosecond(origin, _) => origin,
-            other => return plan_err!("the origin of {NAME} must be a timestamp, not {other:?}"),
-        },
-    };
-    Calendar::new(step, zone, origin).or_else(|message| plan_err!("{NAME}: {message}"))
-}
-
-fn step(months: i64, days: i64, nanos: i64) -> Result<Step> {
-    match (months, days, nanos) {
-        (1.., 0, 0) => Ok(Step::Months(months)),
-        (0, 1.., 0) => Ok(Step::Days(days)),
-        (0, 0, 1..) => Ok(Step::Nanos(nanos)),
-        (0, 1.., 1..) => match days.checked_mul(Calendar::DAY).and_then(|fixed| fixed.checked_add(nanos)) {
-            Some(fixed) => Ok(Step::Nanos(fixed)),
-            None => plan_err!("the interval of {NAME} is too long"),
-        },
-        (0, 0, 0) => plan_err!("the interval of {NAME} must not be empty"),
-        (1.., ..) => plan_err!("{NAME} cannot mix months with days or shorter units in one interval"),
-        _ => plan_err!("the interval of {NAME} must not be negative"),
-    }
-}
-
-fn windows(calendar: &Calendar, times: &ArrayRef, fields: &Fields) -> Result<ArrayRef> {
+fn windows(rule: &WindowRule, times: &ArrayRef, fields: &Fields) -> Result<ArrayRef> {
     let times = match times.as_primitive_opt::<TimestampNanosecondType>() {
         Some(times) => times.clone(),
         None => arrow::compute::cast(times, &TIME)?.as_primitive::<TimestampNanosecondType>().clone(),
@@ -159,7 +116,7 @@ fn windows(calendar: &Calendar, times: &ArrayRef, fields: &Fields) -> Result<Arr
         if times.is_valid(row) {
             let time = times.value(row);
             if !(window.0..window.1).contains(&time) {
-                window = calendar.window(time);
+                window = rule.locate(time).pane;
             }
         }
         starts.push(window.0);

@@ -7,17 +7,21 @@
 //! `allowed_lateness` alone means `late = 'update'`. What a statement sets goes before what its tables declare.
 
 use super::flow::Flow;
+use super::windows::{emit, late};
 use super::{Lowering, Scope, qualified};
 use crate::position::WithPlace;
-use crate::settings::{EmitSetting, LateSetting};
-use crate::windows::{TUMBLE, is_window, unmarked};
+use crate::settings::EmitSetting;
+use crate::windows::{
+    CUMULATE, Part, SESSION, TUMBLE, function_of, is_window, marked_only_by, part_of, unmarked, window_of,
+};
+use datafusion::arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use headwater_core::{Error, Exchange, OperatorSpec, Result};
-use headwater_operators::{self as operators, AggregateCall, Emit, Late, Windowing};
+use headwater_operators::{self as operators, AggregateCall, Windowing};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -33,7 +37,7 @@ impl<'a> Lowering<'a> {
         }
         let grouping = Grouping::new(&aggregate.group_expr, &input.schema);
         let (input, group) = self.with_group_columns(input, aggregate, &grouping.exprs, scope)?;
-        let window = group.iter().position(|index| is_window(input.schema.field(*index)));
+        let window = windowing_column(&input.schema, &group);
         let exchange = exchange_for(&group, window);
         let mut flow = self.exchange(input, exchange, scope);
         let operator = operator(aggregate, &flow, (&grouping.exprs, &group), window, scope)?;
@@ -42,7 +46,12 @@ impl<'a> Lowering<'a> {
         let schema = qualified(qualifiers, &operator.schema()).map_err(|e| scope.fail(e))?;
         let changing = operator.output_changing();
         // Changes come at the flush, behind the watermark; closed windows come before the watermark that closed them.
-        let schema = if changing { unmarked(&schema).map_err(|e| scope.fail(e))? } else { schema };
+        let closed_by = window.filter(|_| !changing).and_then(|window| window_text(schema.field(window)));
+        let schema = match closed_by {
+            Some(window) => marked_only_by(&schema, &window),
+            None => unmarked(&schema),
+        };
+        let schema = schema.map_err(|e| scope.fail(e))?;
         let operator = operator.with_schema(schema.inner().clone())?;
         flow.label = "aggregate";
         flow.changing = changing;
@@ -105,7 +114,7 @@ struct Grouping {
 impl Grouping {
     fn new(written: &[Expr], schema: &DFSchema) -> Self {
         let mut exprs: Vec<Expr> = Vec::with_capacity(written.len());
-        let windows: Vec<Option<Expr>> = written.iter().map(|expr| window_of(expr, schema)).collect();
+        let windows: Vec<Option<Expr>> = written.iter().map(|expr| whole_window(expr, written, schema)).collect();
         for (expr, window) in written.iter().zip(&windows) {
             let expr = window.as_ref().unwrap_or(expr);
             if !exprs.contains(expr) {
@@ -139,11 +148,34 @@ impl Grouping {
 }
 
 /// Returns the window that an expression is the start or end of.
-fn window_of(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+fn whole_window(expr: &Expr, written: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let (window, field) = taken_from(expr)?;
+    let (_, marked) = window.to_field(schema).ok()?;
+    let function = function_of(window_of(&marked)?);
+    // Several of these windows start together.
+    let is_ambiguous = field == "start" && matches!(function, CUMULATE | SESSION);
+    let is_told = |other: &Expr| {
+        *other == window || taken_from(other).is_some_and(|(other, field)| other == window && field == "end")
+    };
+    (!is_ambiguous || written.iter().any(is_told)).then_some(window)
+}
+
+/// Returns the struct and the name of the field that an expression takes from it.
+fn taken_from(expr: &Expr) -> Option<(Expr, String)> {
     let Expr::ScalarFunction(call) = expr.clone().unalias() else { return None };
-    let [window, _] = call.args.as_slice() else { return None };
-    let is_part = call.name() == "get_field" && window.to_field(schema).is_ok_and(|(_, field)| is_window(&field));
-    is_part.then(|| window.clone())
+    let [window, Expr::Literal(field, _)] = call.args.as_slice() else { return None };
+    let field = field.try_as_str().flatten()?;
+    (call.name() == "get_field").then(|| (window.clone(), field.to_owned()))
+}
+
+/// Returns which group column says when a group is complete: a window, or the end of one.
+fn windowing_column(schema: &DFSchema, group: &[usize]) -> Option<usize> {
+    let is_end = |index: &usize| matches!(part_of(schema.field(*index)), Some((Part::End, _)));
+    group.iter().position(|index| is_window(schema.field(*index))).or_else(|| group.iter().position(is_end))
+}
+
+fn window_text(field: &Field) -> Option<String> {
+    window_of(field).or_else(|| part_of(field).map(|(_, window)| window)).map(str::to_owned)
 }
 
 /// All windows of a key go to one subtask, so the window is not part of the hash unless it is all there is.
@@ -194,23 +226,4 @@ fn call(expr: &Expr, schema: &Arc<DFSchema>, scope: Scope<'_>) -> Result<Aggrega
         .build()
         .map_err(|e| scope.fail(e))?;
     Ok(AggregateCall { function: lowered.aggregate, filter: lowered.filter, name })
-}
-
-fn emit(input: &Flow, scope: Scope<'_>) -> Emit {
-    match scope.settings.emit {
-        Some(EmitSetting::Final) => Emit::Final,
-        Some(EmitSetting::Changes) => Emit::Changes,
-        None if input.changing => Emit::Changes,
-        None => Emit::Final,
-    }
-}
-
-fn late(input: &Flow, scope: Scope<'_>) -> Late {
-    let (set, declared) = (scope.settings.lateness, input.lateness);
-    let allowed_ns = set.allowed_ns.or(declared.allowed_ns);
-    let implied = allowed_ns.map(|_| LateSetting::Update);
-    match set.late.or(declared.late).or(implied) {
-        Some(LateSetting::Update) => Late::Update { allowed_lateness_ns: allowed_ns.unwrap_or(i64::MAX) },
-        Some(LateSetting::DeadLetter) | None => Late::DeadLetter,
-    }
 }

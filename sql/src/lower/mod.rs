@@ -9,6 +9,7 @@ mod rows;
 mod sink;
 mod source;
 mod values;
+mod windows;
 
 use crate::catalog::{Catalog, Context, Relation};
 use crate::errors::from_datafusion;
@@ -16,6 +17,7 @@ use crate::functions::Functions;
 use crate::position::{Place, WithPlace};
 use crate::settings::{Lateness, Settings};
 use crate::share::{Insert, Planned, Shared, Unit};
+use crate::windows::AssignWindows;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, TableReference};
@@ -170,6 +172,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn node(&mut self, plan: &'a LogicalPlan, scope: Scope<'a>) -> Result<Flow> {
+        if let Some(assign) = AssignWindows::of(plan) {
+            return self.assign_windows(assign, scope);
+        }
         match plan {
             LogicalPlan::Projection(projection) => self.projection(projection, scope),
             LogicalPlan::Filter(filter) => self.filter(filter, scope),

@@ -1,0 +1,258 @@
+//! The sessions of one key and the rows in them.
+//!
+//! It never looks at a watermark by itself. Sessions are disjoint and more than a gap apart. Rows are kept until their
+//! session is let go; its span stays for another gap, so that a row that belongs to it is not taken for a new session.
+
+use std::collections::BTreeMap;
+
+/// `[start, end)`.
+pub(super) type Window = (i64, i64);
+
+/// A row that is there a number of times.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) n: i64,
+    /// How often it was shown, and under which window.
+    pub(super) n_shown: i64,
+    pub(super) shown_in: Window,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    last: i64,
+    /// Whether the watermark had reached its end when somebody looked.
+    closed: bool,
+}
+
+/// A row to be emitted: its bytes, its window, how often.
+pub(super) type Change = (Box<[u8]>, Window, i64);
+
+/// What a watermark means to sessions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    pub(super) watermark: i64,
+    pub(super) lateness_ns: i64,
+}
+
+impl Time {
+    fn has_reached(&self, time: i64) -> bool {
+        self.watermark > i64::MIN && self.watermark >= time
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Partition {
+    rows: BTreeMap<i64, BTreeMap<Box<[u8]>, Entry>>,
+    sessions: BTreeMap<i64, Span>,
+    /// Sessions whose rows have been let go, by start.
+    gone: BTreeMap<i64, i64>,
+    /// Stretches of time in which what is shown may be wrong.
+    dirty: Vec<(i64, i64)>,
+}
+
+impl Partition {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.gone.is_empty()
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(super) fn n_rows(&self) -> usize {
+        self.rows.values().map(BTreeMap::len).sum()
+    }
+
+    /// Adds a row or takes one back. Returns the end of its session when that is new, or an error with the end of the
+    /// session that is complete already.
+    pub(super) fn change(
+        &mut self,
+        at: i64,
+        row: &[u8],
+        diff: i64,
+        gap_ns: i64,
+        time: Time,
+    ) -> Result<Option<i64>, i64> {
+        let touches = |start: i64, last: i64| start.saturating_sub(gap_ns) <= at && at <= last.saturating_add(gap_ns);
+        if let Some(last) = self.gone.iter().map(|(s, l)| (*s, *l)).find(|(s, l)| touches(*s, *l)).map(|(_, l)| l) {
+            return Err(last.saturating_add(gap_ns));
+        }
+        let end = at.saturating_add(gap_ns);
+        let is_alone = self.neighbours(at, gap_ns).is_empty();
+        if is_alone && time.has_reached(end.saturating_add(time.lateness_ns)) {
+            return Err(end);
+        }
+        let was_there = self.is_there(at);
+        let entry = self.rows.entry(at).or_default().entry(row.into()).or_default();
+        entry.n += diff;
+        let is_void = entry.n == 0 && entry.n_shown == 0;
+        if is_void {
+            self.remove(at, row);
+        }
+        match (was_there, self.is_there(at)) {
+            (false, true) => Ok(Some(self.join(at, gap_ns))),
+            (true, false) => match self.split(at, gap_ns, time) {
+                Ok(end) => Ok(Some(end)),
+                Err(end) => {
+                    // Without this row a session would have been complete before: the change comes too late.
+                    self.rows.entry(at).or_default().entry(row.into()).or_default().n -= diff;
+                    Err(end)
+                }
+            },
+            _ => {
+                self.mark_dirty(at);
+                Ok(None)
+            }
+        }
+    }
+
+    fn remove(&mut self, at: i64, row: &[u8]) {
+        if let Some(rows) = self.rows.get_mut(&at) {
+            rows.remove(row);
+            if rows.is_empty() {
+                self.rows.remove(&at);
+            }
+        }
+    }
+
+    fn is_there(&self, at: i64) -> bool {
+        self.rows.get(&at).is_some_and(|rows| rows.values().any(|entry| entry.n > 0))
+    }
+
+    /// Returns the sessions that a time would be part of.
+    fn neighbours(&self, at: i64, gap_ns: i64) -> Vec<(i64, i64)> {
+        let starts_early = self.sessions.range(..=at.saturating_add(gap_ns)).rev();
+        let reaches = starts_early.take_while(|(_, span)| span.last.saturating_add(gap_ns) >= at);
+        reaches.map(|(start, span)| (*start, span.last)).collect()
+    }
+
+    fn session_of(&self, at: i64) -> Option<(i64, Span)> {
+        let (start, span) = self.sessions.range(..=at).next_back()?;
+        (span.last >= at).then_some((*start, *span))
+    }
+
+    fn mark_dirty(&mut self, at: i64) {
+        let (from, to) = self.session_of(at).map_or((at, at), |(start, span)| (start, span.last));
+        match self.dirty.last_mut() {
+            Some(last) if from <= last.1 && last.0 <= to => *last = (from.min(last.0), to.max(last.1)),
+            _ => self.dirty.push((from, to)),
+        }
+    }
+
+    /// Takes the stretches that are dirty, each once.
+    fn take_dirty(&mut self) -> Vec<(i64, i64)> {
+        let mut stretches = std::mem::take(&mut self.dirty);
+        stretches.sort_unstable();
+        let mut merged: Vec<(i64, i64)> = Vec::with_capacity(stretches.len());
+        for (from, to) in stretches {
+            match merged.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => merged.push((from, to)),
+            }
+        }
+        merged
+    }
+
+    fn join(&mut self, at: i64, gap_ns: i64) -> i64 {
+        let (mut start, mut last) = (at, at);
+        for (other, other_last) in self.neighbours(at, gap_ns) {
+            start = start.min(other);
+            last = last.max(other_last);
+            self.sessions.remove(&other);
+        }
+        self.sessions.insert(start, Span { last, closed: false });
+        self.mark_dirty(at);
+        last.saturating_add(gap_ns)
+    }
+
+    /// Makes the session of a time that nothing is at any more anew. Returns the first end of what is left.
+    fn split(&mut self, at: i64, gap_ns: i64, time: Time) -> Result<i64, i64> {
+        let Some((start, span)) = self.session_of(at) else { return Ok(at.saturating_add(gap_ns)) };
+        let mut parts: Vec<(i64, i64)> = Vec::new();
+        for there in self.rows.range(start..=span.last).map(|(there, _)| *there).filter(|there| self.is_there(*there)) {
+            match parts.last_mut() {
+                Some((_, last)) if last.saturating_add(gap_ns) >= there => *last = there,
+                _ => parts.push((there, there)),
+            }
+        }
+        let ends = || parts.iter().map(|(_, last)| last.saturating_add(gap_ns));
+        if let Some(end) = ends().find(|end| time.has_reached(end.saturating_add(time.lateness_ns))) {
+            return Err(end);
+        }
+        let first = ends().min().unwrap_or(at.saturating_add(gap_ns));
+        self.sessions.remove(&start);
+        self.sessions.extend(parts.iter().map(|(start, last)| (*start, Span { last: *last, closed: false })));
+        self.dirty.push((start, span.last));
+        Ok(first)
+    }
+
+    /// Looks at the sessions whose end the watermark has reached: they become dirty, so that they are shown.
+    pub(super) fn close(&mut self, gap_ns: i64, time: Time) {
+        for (start, span) in &mut self.sessions {
+            if !span.closed && time.has_reached(span.last.saturating_add(gap_ns)) {
+                span.closed = true;
+                self.dirty.push((*start, span.last));
+            }
+        }
+    }
+
+    /// Returns what has to be emitted so that what is shown is right. Rows of sessions that are not complete are shown
+    /// only on request.
+    pub(super) fn show(&mut self, gap_ns: i64, time: Time, early: bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut void = Vec::new();
+        for (from, to) in self.take_dirty() {
+            let sessions = &self.sessions;
+            let session_of = |at: i64| {
+                let (start, span) = sessions.range(..=at).next_back()?;
+                let end = span.last.saturating_add(gap_ns);
+                (span.last >= at && (early || time.has_reached(end))).then_some((*start, end))
+            };
+            for (at, rows) in self.rows.range_mut(from..=to) {
+                let session = session_of(*at);
+                for (row, entry) in rows {
+                    let n = session.map_or(0, |_| entry.n);
+                    let window = session.unwrap_or_default();
+                    if (n, window) == (entry.n_shown, entry.shown_in) || (n == 0 && entry.n_shown == 0) {
+                        continue;
+                    }
+                    if entry.n_shown != 0 {
+                        changes.push((row.clone(), entry.shown_in, -entry.n_shown));
+                    }
+                    if n != 0 {
+                        changes.push((row.clone(), window, n));
+                    }
+                    (entry.n_shown, entry.shown_in) = (n, window);
+                    if entry.n == 0 {
+                        void.push((*at, row.clone()));
+                    }
+                }
+            }
+        }
+        for (at, row) in void {
+            self.remove(at, &row);
+        }
+        changes
+    }
+
+    /// Lets sessions go that no late row may change any more. Returns when to look again.
+    pub(super) fn let_go(&mut self, gap_ns: i64, time: Time) -> Option<i64> {
+        debug_assert!(self.dirty.is_empty(), "what is let go has been shown");
+        let end = |last: i64| last.saturating_add(gap_ns);
+        let is_past = |last: i64| time.has_reached(end(last).saturating_add(time.lateness_ns));
+        let past: Vec<(i64, i64)> =
+            self.sessions.iter().filter(|(_, s)| is_past(s.last)).map(|(start, s)| (*start, s.last)).collect();
+        for (start, last) in past {
+            self.sessions.remove(&start);
+            let times: Vec<i64> = self.rows.range(start..=last).map(|(at, _)| *at).collect();
+            times.iter().for_each(|at| drop(self.rows.remove(at)));
+            self.gone.insert(start, last);
+        }
+        let forgotten = |last: i64| end(end(last)).saturating_add(time.lateness_ns);
+        self.gone.retain(|_, last| !time.has_reached(forgotten(*last)));
+        let next =
+            |span: &Span| if span.closed { end(span.last).saturating_add(time.lateness_ns) } else { end(span.last) };
+        let next = self.sessions.values().map(next).chain(self.gone.values().map(|last| forgotten(*last))).min();
+        next
+    }
+}
