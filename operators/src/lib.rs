@@ -17,11 +17,15 @@ pub mod impact;
 mod join;
 #[cfg(test)]
 mod oracle;
+mod over;
+mod partitioned;
 mod project;
 mod row_table;
 mod session;
+mod temporal_filter;
 #[cfg(test)]
 mod testing;
+mod top_n;
 mod union;
 mod unnest;
 
@@ -32,7 +36,11 @@ pub use event_time::PhysicalEventTime;
 pub use expression::interval_words;
 pub use filter::Filter;
 pub use join::{Join, JoinConfig, JoinKind};
+pub use over::{Over, OverConfig};
+pub use partitioned::OrderBy;
 pub use project::Project;
 pub use session::{Session, SessionConfig};
+pub use temporal_filter::{Compare, TemporalBound, TemporalFilter};
+pub use top_n::{TopN, TopNConfig};
 pub use union::Union;
 pub use unnest::{Unnest, UnnestColumns};

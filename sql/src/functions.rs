@@ -57,6 +57,10 @@ impl Functions {
         scalar.insert(AS_OF.to_owned(), Arc::new(ScalarUDF::new_from_impl(AsOfMark::new())));
         let session = ScalarUDF::new_from_impl(Written::new(SESSION, None));
         scalar.insert(SESSION.to_owned(), Arc::new(session));
+        for (name, function) in crate::now::functions() {
+            unrepeatable.retain(|other| *other != name);
+            scalar.insert(name, function);
+        }
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));

@@ -14,6 +14,7 @@ mod functions;
 mod lookup_table;
 mod lower;
 mod near;
+mod now;
 mod optimize;
 mod parser;
 mod planner;

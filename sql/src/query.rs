@@ -10,13 +10,20 @@ use crate::settings::Settings;
 use crate::table::parser_options;
 use crate::windows::resolve_windows;
 use datafusion::common::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::common::tree_node::Transformed;
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{
+    Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Projection, col, lit,
+};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
 use headwater_core::{Error, Result};
+use std::sync::Arc;
 
 /// The function behind `struct.field`.
 const GET_FIELD: &str = "get_field";
+/// The column that numbers the rows of each group of `DISTINCT ON`.
+const ROW_NUMBER: &str = "__row_number";
 
 /// Plans a query.
 pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
@@ -28,7 +35,10 @@ pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Conte
     let fail = |error: DataFusionError| from_datafusion(error, context.place, &context.functions.all_names());
     let planner = SqlToRel::new_with_options(context, parser_options());
     let plan = planner.sql_statement_to_plan(Statement::Query(query)).map_err(fail)?;
-    let plan = resolve_windows(plan, settings, context.place).and_then(fields_by_name).map_err(fail)?;
+    let plan = resolve_windows(plan, settings, context.place)
+        .and_then(fields_by_name)
+        .and_then(first_of_each)
+        .map_err(fail)?;
     analyzed(plan, &context.functions.config).map_err(fail)
 }
 
@@ -51,8 +61,34 @@ fn fields_by_name(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     Projection::try_new(exprs, projection.input).map(LogicalPlan::Projection)
 }
 
+/// Turns `DISTINCT ON (…)` into the row with number 1 of each group, so that all columns come from one row.
+fn first_of_each(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Distinct(Distinct::On(on)) = node else { return Ok(Transformed::no(node)) };
+        let DistinctOn { on_expr, select_expr, sort_expr, input, schema } = on;
+        let number = row_number().partition_by(on_expr);
+        let number = match sort_expr {
+            Some(order) => number.order_by(order).build()?,
+            None => number.build()?,
+        };
+        let named = select_expr.into_iter().zip(schema.iter()).map(|(expr, (qualifier, field))| {
+            if expr.qualified_name() == (qualifier.cloned(), field.name().clone()) {
+                return expr;
+            }
+            expr.alias_qualified(qualifier.cloned(), field.name())
+        });
+        let first = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input))
+            .window(vec![number.alias(ROW_NUMBER)])?
+            .filter(col(ROW_NUMBER).lt_eq(lit(1_u64)))?
+            .project(named.collect::<Vec<_>>())?
+            .build()?;
+        Ok(Transformed::yes(first))
+    })?;
+    Ok(rewritten.data)
+}
+
 fn refuse_unrepeatable(context: &Context<'_>) -> Result<()> {
-    let words = ["current_date", "current_time", "current_timestamp"];
+    let words = ["current_time", "localtime"];
     let calls =
         context.functions.unrepeatable.iter().filter_map(|name| Some((name.as_str(), context.place.find_call(name)?)));
     let bare = words.into_iter().filter_map(|name| Some((name, context.place.find_name(name)?)));

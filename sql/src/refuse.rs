@@ -10,7 +10,12 @@ use std::ops::ControlFlow;
 
 /// Refuses clauses that a stream cannot answer yet.
 pub(crate) fn refuse_unsupported(query: &Query, place: &Place) -> Result<()> {
-    match query.visit(&mut Refusals { place }) {
+    let refusals = Refusals { place };
+    let visited = match refusals.unlimited_order(query) {
+        ControlFlow::Continue(()) => query.visit(&mut Refusals { place }),
+        refused => refused,
+    };
+    match visited {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(()),
     }
@@ -31,14 +36,24 @@ impl Refusals<'_> {
         ControlFlow::Break(Box::new(error.with_place(span)))
     }
 
+    /// Refuses the order of a result that has no end; inside of a query an order means nothing and does no harm.
+    fn unlimited_order(&self, query: &Query) -> ControlFlow<Box<Error>> {
+        let is_distinct_on = |body: &SetExpr| {
+            let select = body.as_select();
+            select.is_some_and(|select| matches!(select.distinct, Some(Distinct::On(_))))
+        };
+        let Some(order) = &query.order_by else { return ControlFlow::Continue(()) };
+        if query.limit_clause.is_some() || query.fetch.is_some() || is_distinct_on(&query.body) {
+            return ControlFlow::Continue(());
+        }
+        let help =
+            "leave it out: a table has no order; add LIMIT for the first rows, or order them where they are read";
+        let near = order.span();
+        let near = (near.start.line > 0).then(|| span_of(near));
+        self.refuse("ORDER BY without LIMIT", help, &["ORDER", "BY"], near)
+    }
+
     fn select(&self, select: &Select) -> ControlFlow<Box<Error>> {
-        if let Some(Distinct::On(_)) = &select.distinct {
-            let help = "use GROUP BY with first_value or max";
-            return self.refuse("DISTINCT ON", help, &["DISTINCT", "ON"], None);
-        }
-        if select.qualify.is_some() {
-            return self.refuse("QUALIFY", "filter in an outer query", &["QUALIFY"], None);
-        }
         if select.top.is_some() {
             return self.refuse("TOP", "a stream has no end to count to: leave it out", &["TOP"], None);
         }
@@ -85,18 +100,9 @@ impl Visitor for Refusals<'_> {
             let help = "write the steps out, or compute the closure before the data comes in";
             return self.refuse("WITH RECURSIVE", help, &["WITH", "RECURSIVE"], None);
         }
-        if let Some(order) = &query.order_by {
-            let help = "leave it out: rows are written as they come; order them where they are read";
-            let near = order.span();
-            let near = (near.start.line > 0).then(|| span_of(near));
-            return self.refuse("ORDER BY", help, &["ORDER", "BY"], near);
-        }
-        if query.limit_clause.is_some() {
-            let words: &[&str] = if self.place.find_words(&["LIMIT"]).is_some() { &["LIMIT"] } else { &["OFFSET"] };
-            return self.refuse(words[0], "a stream has no end to count to: leave it out", words, None);
-        }
-        if query.fetch.is_some() {
-            return self.refuse("FETCH", "a stream has no end to count to: leave it out", &["FETCH"], None);
+        if let Some(fetch) = query.fetch.as_ref().filter(|fetch| fetch.with_ties || fetch.percent) {
+            let what = if fetch.with_ties { "FETCH … WITH TIES" } else { "FETCH … PERCENT" };
+            return self.refuse(what, "write a filter on RANK() OVER (…)", &["FETCH"], None);
         }
         if !query.locks.is_empty() {
             return self.refuse("FOR UPDATE", "leave it out: nothing is locked", &["FOR"], None);
@@ -112,14 +118,6 @@ impl Visitor for Refusals<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Function(function) if function.over.is_some() => {
-                let name = function.name.to_string();
-                let near = self.place.find_call(&name);
-                let help = "use GROUP BY, with tumble(…) for periods";
-                let at = self.place.find_name("OVER").or(near).unwrap_or_else(|| self.place.start());
-                let error = Error::invalid("OVER is not supported").with_help(help);
-                ControlFlow::Break(Box::new(error.with_place(at)))
-            }
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
                 let help = "write one query per set of columns and join them with UNION ALL";
                 let word = match expr {

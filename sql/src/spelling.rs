@@ -1,9 +1,9 @@
 //! What our SQL spells in a way that DataFusion's planner does not read: `f(x).field` becomes `f(x)['field']`, and
-//! intervals of quarters become months. It changes syntax and nothing else; no state, one walk over each statement.
+//! intervals of quarters become months, `FETCH FIRST n ROWS ONLY` becomes `LIMIT n`. It changes syntax and nothing else; no state, one walk over each statement.
 
 use crate::parser::normalized;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DateTimeField, Expr, Interval, Subscript, Value, VisitMut, VisitorMut,
+    AccessExpr, DateTimeField, Expr, Fetch, Interval, LimitClause, Query, Subscript, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -21,6 +21,11 @@ struct Respell;
 impl VisitorMut for Respell {
     type Break = ();
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        fetch_as_limit(query);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::CompoundFieldAccess { access_chain, .. } => access_chain.iter_mut().for_each(field_by_name),
@@ -28,6 +33,25 @@ impl VisitorMut for Respell {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`; its other forms stay and are refused.
+fn fetch_as_limit(query: &mut Query) {
+    let is_limit = |fetch: &Fetch| !fetch.with_ties && !fetch.percent;
+    if !query.fetch.as_ref().is_some_and(is_limit) {
+        return;
+    }
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+    match &mut query.limit_clause {
+        None => {
+            let limit = query.fetch.take().and_then(|fetch| fetch.quantity).or_else(|| Some(one()));
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
+            *limit = query.fetch.take().and_then(|fetch| fetch.quantity).or_else(|| Some(one()));
+        }
+        Some(_) => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one integration binary (one link): what holds for the whole project rather than for one package.
 
 mod demo;
+mod docs_sql;
 mod faults;
 mod impact_sql;
 mod nexmark;

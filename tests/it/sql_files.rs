@@ -50,7 +50,7 @@ fn outputs(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Lines in an order of their own; changes become the rows that are left, each as often as it is left.
-fn net(lines: &[String]) -> String {
+pub(crate) fn net(lines: &[String]) -> String {
     let mut rows: BTreeMap<String, i64> = BTreeMap::new();
     for line in lines {
         let change = serde_json::from_str(line).ok().filter(|value: &Value| value.get("op").is_some());

@@ -1,5 +1,5 @@
 -- error: line 8, column 1
--- error: ORDER BY is not supported
+-- error: ORDER BY without LIMIT is not supported
 CREATE TABLE a (x BIGINT, name TEXT, at TIMESTAMP, WATERMARK FOR at)
 WITH (connector = 'single_file', path = 'inputs/part-1.jsonl', format = 'json');
 CREATE TABLE b (x BIGINT) WITH (connector = 'single_file', path = 'b.json');

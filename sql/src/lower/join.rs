@@ -70,7 +70,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Makes every key a column, and returns where they are.
-    fn with_keys(&mut self, flow: Flow, keys: &[Expr], scope: Scope<'_>) -> Result<(Flow, Vec<usize>)> {
+    pub(super) fn with_keys(&mut self, flow: Flow, keys: &[Expr], scope: Scope<'_>) -> Result<(Flow, Vec<usize>)> {
         let mut exprs: Vec<Expr> = flow.schema.columns().into_iter().map(Expr::Column).collect();
         let n_columns = exprs.len();
         let mut places = Vec::with_capacity(keys.len());

@@ -5,15 +5,18 @@
 mod aggregate;
 mod flow;
 mod join;
+mod over;
 mod rows;
 mod sink;
 mod source;
+mod temporal_filter;
 mod values;
 mod windows;
 
 use crate::catalog::{Catalog, Context, Relation};
 use crate::errors::from_datafusion;
 use crate::functions::Functions;
+use crate::now::asks_for_now;
 use crate::position::{Place, WithPlace};
 use crate::settings::{Lateness, Settings};
 use crate::share::{Insert, Planned, Shared, Unit};
@@ -84,6 +87,9 @@ impl Scope<'_> {
     }
 
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        if let Some(name) = asks_for_now(expr) {
+            return Err(self.misplaced_now(name));
+        }
         let planning = PhysicalPlanningContext::default();
         create_physical_expr(expr, schema, &ExecutionProps::new(), &planning).map_err(|e| self.fail(e))
     }
@@ -196,9 +202,10 @@ impl<'a> Lowering<'a> {
             }
             LogicalPlan::Subquery(subquery) => self.plan(&subquery.subquery, scope),
             LogicalPlan::Distinct(_) => Err(scope.refuse("this DISTINCT", "use GROUP BY")),
-            LogicalPlan::Sort(_) => Err(scope.refuse("ORDER BY", "leave it out: rows are written as they come")),
-            LogicalPlan::Limit(_) => Err(scope.refuse("LIMIT", "a stream has no end to count to: leave it out")),
-            LogicalPlan::Window(_) => Err(scope.refuse("OVER", "use GROUP BY, with tumble(…) for periods")),
+            // A table has no order: inside of a query it means nothing unless a LIMIT follows.
+            LogicalPlan::Sort(sort) => self.exact(&sort.input, scope),
+            LogicalPlan::Limit(limit) => self.limit(limit, scope),
+            LogicalPlan::Window(window) => self.window(window, scope),
             LogicalPlan::RecursiveQuery(_) => Err(scope.refuse("WITH RECURSIVE", "write the steps out")),
             LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)

@@ -2,6 +2,7 @@
 
 use super::flow::{Flow, flow_like};
 use super::{Lowering, Scope, kinder, qualified};
+use crate::now::asks_for_now;
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, NullHandling};
@@ -23,6 +24,9 @@ impl<'a> Lowering<'a> {
             if !calls.is_empty() {
                 return self.filter_and_project(filter, &projection.expr, &calls, scope);
             }
+        }
+        if let Some(flow) = self.projected_top_n(projection, scope)? {
+            return Ok(flow);
         }
         let flow = self.plan(&projection.input, scope)?;
         self.project(flow, &projection.expr, scope)
@@ -73,8 +77,19 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn filter(&mut self, filter: &'a Filter, scope: Scope<'a>) -> Result<Flow> {
+        if let Some(flow) = self.numbered(filter, true, scope)? {
+            return Ok(flow);
+        }
         let flow = self.plan(&filter.input, scope)?;
-        let predicate = scope.physical(&filter.predicate, &flow.schema)?;
+        if asks_for_now(&filter.predicate).is_some() {
+            return self.temporal_filter(flow, &filter.predicate, scope);
+        }
+        self.keep_where(flow, &filter.predicate, scope)
+    }
+
+    /// Adds a filter to a flow.
+    pub(super) fn keep_where(&mut self, flow: Flow, predicate: &Expr, scope: Scope<'_>) -> Result<Flow> {
+        let predicate = scope.physical(predicate, &flow.schema)?;
         let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
         Ok(flow.then(operators::Filter::new(predicate, rows), schema))
     }

@@ -1,6 +1,0 @@
--- error: line 6, column 29
--- error: OVER is not supported
-CREATE TABLE a (x BIGINT, name TEXT, at TIMESTAMP, WATERMARK FOR at)
-WITH (connector = 'single_file', path = 'inputs/part-1.jsonl', format = 'json');
-CREATE TABLE b (x BIGINT) WITH (connector = 'single_file', path = 'b.json');
-INSERT INTO b SELECT sum(x) OVER (PARTITION BY name) FROM a;
