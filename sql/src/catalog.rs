@@ -3,7 +3,6 @@
 
 use crate::errors::wrapped;
 use crate::functions::Functions;
-use crate::memory::Memory;
 use crate::near::help_for_name;
 use crate::position::{Place, UNKNOWN, WithPlace};
 use crate::settings::Settings;
@@ -23,7 +22,7 @@ pub(crate) enum Relation {
     /// A table of a connector.
     Table(Box<Table>),
     /// A table between statements, with its declared columns.
-    Memory { schema: SchemaRef, place: Place, table: Box<Memory> },
+    Memory { schema: SchemaRef, place: Place },
     /// A named query.
     View { plan: Box<LogicalPlan>, schema: SchemaRef, settings: Settings, place: Place },
 }

@@ -9,14 +9,10 @@ mod builder;
 mod catalog;
 mod columns;
 mod create_table;
-mod declared;
-mod environment;
 mod errors;
-mod explain;
 mod functions;
 mod lookup_table;
 mod lower;
-mod memory;
 mod near;
 mod now;
 mod optimize;
@@ -42,6 +38,4 @@ pub use builder::{
     Aggregated, Classified, Delivered, Normalized, Pipeline, Screened, Stream, Table, Window, Windowed, calendar_month,
     calendar_quarter, calendar_year, tumbling,
 };
-pub use environment::Environment;
-pub use explain::Detail;
-pub use planner::{PlanOptions, Planner, Prepared};
+pub use planner::{PlanOptions, Planner};
