@@ -27,10 +27,16 @@ pub(crate) enum Command {
         /// The SQL file.
         file: PathBuf,
     },
-    /// Show the graph of a pipeline.
+    /// Show the graph of a pipeline: what it keeps, which rows go where, how many subtasks each step may have.
     Explain {
         /// The SQL file.
         file: PathBuf,
+        /// Add the columns of every step and the optimized plans.
+        #[arg(long, conflicts_with = "changes")]
+        verbose: bool,
+        /// Show for each edge how changes are told: never, as retractions, or as upserts by key.
+        #[arg(long)]
+        changes: bool,
     },
     /// Ask the reporting store a question in SQL (SQLite's dialect, read-only).
     Query {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{DeadLetter, Graph, Registry, Result, SinkSpec, TableDefinition};
-use headwater_sql::{PlanOptions, Planner};
+use headwater_sql::{Detail, Environment, PlanOptions, Planner, Prepared};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +18,13 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
+/// The variables that options of tables may name; one that is no text cannot be named.
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// The planner with everything that it may name; relative paths are relative to `base`.
 pub(crate) struct SqlPlanner {
     planner: Planner,
@@ -26,21 +33,26 @@ pub(crate) struct SqlPlanner {
 
 impl SqlPlanner {
     pub(crate) fn new(base: impl Into<PathBuf>) -> Self {
-        Self { planner: Planner::new(registry()), base: base.into() }
+        Self { planner: Planner::new(registry()).with_environment(environment()), base: base.into() }
     }
 
     /// Makes a planner whose `screen` follows a policy file.
     pub(crate) fn with_policy(base: impl Into<PathBuf>, policy: &str) -> Result<Self> {
         let functions = headwater_operators::functions::with_policy(policy)?;
-        Ok(Self { planner: Planner::with_functions(registry(), functions), base: base.into() })
+        let planner = Planner::with_functions(registry(), functions).with_environment(environment());
+        Ok(Self { planner, base: base.into() })
     }
 
     fn options(&self, name: &str) -> PlanOptions {
         PlanOptions { pipeline: name.to_owned(), base: self.base.clone() }
     }
 
-    pub(crate) fn explain(&self, name: &str, sql: &str) -> Result<String> {
-        self.planner.explain(sql, &self.options(name))
+    pub(crate) fn explain(&self, name: &str, sql: &str, detail: Detail) -> Result<String> {
+        self.planner.explain_as(sql, &self.options(name), detail)
+    }
+
+    pub(crate) fn prepare(&self, name: &str, sql: &str) -> Result<Prepared> {
+        self.planner.prepare(sql, &self.options(name))
     }
 
     pub(crate) fn check(&self, name: &str, sql: &str) -> Result<()> {

@@ -36,5 +36,5 @@ pub use operator::{Operator, OperatorSpec, Output, StateSize};
 pub use options::Options;
 pub use registry::{Connector, Registry, TableDefinition};
 pub use sink::{Changes, Prepared, Sink, SinkSpec};
-pub use source::{EventTimeSpec, Polled, Position, Source, SourceBatch, SourceSpec};
+pub use source::{EventTimeSpec, Polled, Position, Source, SourceBatch, SourceSpec, metadata_column, metadata_key};
 pub use time::EventTime;

@@ -66,6 +66,12 @@ pub trait OperatorSpec: Send + Sync + Debug {
     /// Returns the schema of the rows that it emits.
     fn schema(&self) -> SchemaRef;
 
+    /// Says in words what it keeps and what frees it, such as `the newest row of each (id); never freed`; `None` when
+    /// it keeps nothing. `EXPLAIN` shows it.
+    fn state(&self) -> Option<String> {
+        None
+    }
+
     /// Builds the operator of one subtask.
     ///
     /// # Errors

@@ -11,25 +11,50 @@ use std::time::Duration;
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// Options by name, and which of them were asked for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Options {
     values: BTreeMap<String, String>,
+    /// What is shown in the place of values that must not be.
+    shown: BTreeMap<String, String>,
     asked: Mutex<BTreeSet<String>>,
+}
+
+impl std::fmt::Debug for Options {
+    /// Values that are hidden stay so.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = self.values.iter().map(|(name, value)| (name, self.shown.get(name).unwrap_or(value)));
+        f.debug_map().entries(shown).finish()
+    }
 }
 
 impl Clone for Options {
     fn clone(&self) -> Self {
-        Self { values: self.values.clone(), asked: Mutex::default() }
+        Self { values: self.values.clone(), shown: self.shown.clone(), asked: Mutex::default() }
     }
 }
 
 impl FromIterator<(String, String)> for Options {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(options: I) -> Self {
-        Self { values: options.into_iter().collect(), asked: Mutex::default() }
+        Self { values: options.into_iter().collect(), shown: BTreeMap::new(), asked: Mutex::default() }
     }
 }
 
 impl Options {
+    /// Says what is shown of an option whose value came from somewhere else and may be a secret.
+    pub fn hide(&mut self, name: impl Into<String>, shown: impl Into<String>) {
+        self.shown.insert(name.into(), shown.into());
+    }
+
+    /// Gives an option another value.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.values.insert(name.into(), value.into());
+    }
+
+    /// Returns an option as it may be shown: as it was written, not as it was filled in.
+    pub fn shown(&self, name: &str) -> Option<&str> {
+        self.shown.get(name).map(String::as_str).or_else(|| self.get(name))
+    }
+
     /// Returns an option, or `None` when it is not given.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.to_owned());
@@ -53,6 +78,7 @@ impl Options {
     pub fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| {
+            let value = self.shown(name).unwrap_or_default();
             Error::invalid(format!("the option {name} = '{value}' is not understood"))
                 .with_help(format!("use {expected}"))
         })
@@ -80,6 +106,7 @@ impl Options {
         if choices.contains(&value) {
             return Ok(value);
         }
+        let value = self.shown(name).unwrap_or_default();
         Err(Error::invalid(format!("the option {name} = '{value}' is not understood"))
             .with_help(format!("use one of: {}", choices.join(", "))))
     }
@@ -134,6 +161,15 @@ mod tests {
         options.get("path");
         let error = options.check_all_known().expect_err("'pth' is unknown");
         assert_eq!(error.to_string(), "there is no option 'pth'\nhelp: the options here are: path");
+    }
+
+    #[test]
+    fn a_hidden_value_is_not_in_a_message() {
+        let mut options = options(&[("format", "s3cret")]);
+        options.hide("format", "{{ KEY }}");
+        let error = options.one_of("format", "json", &["json"]).expect_err("is not one");
+        assert_eq!(error.message(), "the option format = '{{ KEY }}' is not understood");
+        assert_eq!(options.get("format"), Some("s3cret"));
     }
 
     #[test]

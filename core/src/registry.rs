@@ -49,6 +49,12 @@ pub trait Connector: Send + Sync {
         true
     }
 
+    /// The keys of `METADATA FROM 'key'` that its sources know. They deliver a text for each column that
+    /// [`metadata_key`](crate::metadata_key) names.
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Makes a source of a table.
     ///
     /// # Errors
@@ -131,6 +137,10 @@ impl Connector for Joined {
 
     fn writes(&self) -> bool {
         self.writer.writes()
+    }
+
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        self.reader.metadata_keys()
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {

@@ -3,6 +3,7 @@
 use crate::{Batch, Epoch, Result, TaskContext};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// What a sink hands out at the end of an epoch: enough to make the epoch visible later, in the sink's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -50,6 +51,12 @@ pub trait SinkSpec: Send + Sync + Debug {
 
     /// Returns which streams it can hold; the planner refuses others.
     fn changes(&self) -> Changes;
+
+    /// Returns the sink to use when what is written takes rows back, where that is another one: a file whose format
+    /// nobody said is written in one that has deletions. The planner asks before it looks at [`SinkSpec::changes`].
+    fn for_changes(&self) -> Option<Arc<dyn SinkSpec>> {
+        None
+    }
 
     /// Returns the greatest parallelism that it allows.
     fn parallelism_max(&self) -> usize {

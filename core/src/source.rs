@@ -2,7 +2,7 @@
 
 use crate::{Batch, DeadLetter, Result, TaskContext};
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,6 +12,23 @@ use std::fmt::Debug;
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub BTreeMap<String, String>);
+
+/// The mark of a column that the connector fills from what it knows of a record.
+const METADATA: &str = "headwater.metadata";
+
+/// Says that a connector fills this column with what `key` names, such as the file that a record is in.
+#[must_use]
+pub fn metadata_column(field: Field, key: &str) -> Field {
+    let mut marks = field.metadata().clone();
+    marks.insert(METADATA.to_owned(), key.to_owned());
+    field.with_metadata(marks)
+}
+
+/// Returns the key of a column that the connector fills; `None` for a column of the record.
+#[must_use]
+pub fn metadata_key(field: &Field) -> Option<&str> {
+    field.metadata().get(METADATA).map(String::as_str)
+}
 
 /// What one call of [`Source::poll`] found.
 #[derive(Debug)]

@@ -2,6 +2,9 @@
 //!
 //! A row without event time, or with one too far ahead of the wall clock, is a dead letter and moves nothing: one
 //! wrong clock must not close everybody's windows. It is pure; when all rows are good it copies none.
+//!
+//! Of a batch of changes no row is held back, because its deletion may come at a time when the same row would pass:
+//! then something would be taken back that never came. Deletions, and rows too far ahead, only move nothing.
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::compute;
@@ -25,6 +28,9 @@ pub(crate) struct Checked {
 
 /// Splits a batch of `source` into rows that may go on and dead letters; `latest` is the greatest event time allowed.
 pub(crate) fn check(spec: &dyn EventTimeSpec, batch: Batch, latest: EventTime, source: &str) -> Result<Checked> {
+    if batch.diffs.is_some() {
+        return Ok(Checked { watermark: watermark_of_changes(spec, &batch, latest)?, batch, letters: Vec::new() });
+    }
     let times = spec.event_time(&batch.rows)?;
     let times = nanoseconds(times.as_ref(), &batch, spec)?;
     let all_good = times.null_count() == 0 && compute::max(times).is_none_or(|time| time <= latest.0);
@@ -48,6 +54,18 @@ pub(crate) fn check(spec: &dyn EventTimeSpec, batch: Batch, latest: EventTime, s
     let batch = batch.filter(&keep)?;
     let watermark = watermark(spec, &batch)?;
     Ok(Checked { batch, letters, watermark })
+}
+
+/// Returns the greatest watermark that insertions allow which are not too far ahead.
+fn watermark_of_changes(spec: &dyn EventTimeSpec, batch: &Batch, latest: EventTime) -> Result<Option<EventTime>> {
+    let times = spec.event_time(&batch.rows)?;
+    let times = nanoseconds(times.as_ref(), batch, spec)?;
+    let moves = |(row, time): (usize, Option<i64>)| batch.diff(row) > 0 && time.is_some_and(|time| time <= latest.0);
+    let moving: BooleanArray = times.iter().enumerate().map(|change| Some(moves(change))).collect();
+    if moving.true_count() == 0 {
+        return Ok(None);
+    }
+    watermark(spec, &batch.filter(&moving)?)
 }
 
 fn watermark(spec: &dyn EventTimeSpec, batch: &Batch) -> Result<Option<EventTime>> {
@@ -121,6 +139,15 @@ mod tests {
         let seen: Vec<_> = checked.letters.iter().map(|l| (l.reason, l.source.as_str(), l.payload.as_str())).collect();
         let ahead = r#"{"n":3,"t":"1970-01-01T00:00:00.000000031"}"#;
         assert_eq!(seen, [(Reason::MissingField, "s", r#"{"n":2}"#), (Reason::Ahead, "s", ahead)]);
+    }
+
+    #[test]
+    fn of_changes_no_row_is_held_back_and_only_insertions_move_the_watermark() {
+        let rows = timed(&[(1, Some(10)), (2, Some(29)), (3, None), (4, Some(31))]);
+        let batch = Batch::changing(rows, vec![1, -1, -1, 1].into()).unwrap();
+        let checked = check(&EventTimeOfColumn { delay: 5 }, batch.clone(), EventTime(30), "s").unwrap();
+        assert_eq!(checked.batch, batch);
+        assert_eq!((checked.letters.len(), checked.watermark), (0, Some(EventTime(5))));
     }
 
     #[test]

@@ -106,6 +106,18 @@ async fn poll(source: &mut dyn Source, wait_until: Option<Instant>, rows_max: us
     source.poll(rows_max).await
 }
 
+/// Returns how many rows and letters came of a record, where rows are changes; zero where they are not.
+fn n_changes(emitted: &Emitted) -> usize {
+    let n_rows = |message: &Message| match message {
+        Message::Batch(batch) if batch.diffs.is_some() => batch.n_rows(),
+        Message::Batch(_) | Message::Watermark(_) | Message::Barrier(_) | Message::End => 0,
+    };
+    match emitted.messages.iter().map(n_rows).sum() {
+        0 => 0,
+        n_rows => n_rows + emitted.letters.len(),
+    }
+}
+
 impl SourceTask {
     /// Returns whether the watermark may move: not after the end, not without event time, and not while the source
     /// has yet to begin input that may be older than all it has returned.
@@ -168,7 +180,6 @@ impl SourceTask {
         if n_rows == 0 {
             return Ok(());
         }
-        self.output.counters.add(Counter::RowsIn, n_rows as u64);
         if self.event_time.is_some()
             && let Some(awake) = progress.partitions.wake(read.partition, progress.reading_time(self.output.held_up))
         {
@@ -176,6 +187,8 @@ impl SourceTask {
         }
         let mut emitted = self.operators.batch(0, read.batch)?;
         emitted.letters.splice(0..0, read.dead_letters);
+        // A record that says what goes and what comes is two rows.
+        self.output.counters.add(Counter::RowsIn, n_rows.max(n_changes(&emitted)) as u64);
         if let Some(watermark) = self.send(emitted).await? {
             progress.partitions.advance(read.partition, watermark);
         }

@@ -45,6 +45,11 @@ impl OperatorSpec for Dedup {
         self.schema.clone()
     }
 
+    fn state(&self) -> Option<String> {
+        let names: Vec<&str> = self.primary_key.iter().map(|index| self.schema.field(*index).name().as_str()).collect();
+        Some(format!("the newest row of each ({}); never freed", names.join(", ")))
+    }
+
     fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
         let data_type = |index: &usize| self.schema.field(*index).data_type().clone();
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();

@@ -7,6 +7,7 @@
 //! Rows on which an expression fails go to the dead-letter stream, one by one, and the rest of the batch goes on.
 
 mod aggregate;
+mod debezium;
 mod decode_contract;
 mod dedup;
 mod event_time;
@@ -15,6 +16,7 @@ mod filter;
 pub mod functions;
 pub mod impact;
 mod join;
+mod not_null;
 #[cfg(test)]
 mod oracle;
 mod over;
@@ -28,14 +30,17 @@ mod testing;
 mod top_n;
 mod union;
 mod unnest;
+mod upsert;
 
 pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
+pub use debezium::Debezium;
 pub use decode_contract::DecodeContract;
 pub use dedup::Dedup;
 pub use event_time::PhysicalEventTime;
 pub use expression::interval_words;
 pub use filter::Filter;
 pub use join::{Join, JoinConfig, JoinKind};
+pub use not_null::{Deletions, NotNull};
 pub use over::{Over, OverConfig};
 pub use partitioned::OrderBy;
 pub use project::Project;
@@ -44,3 +49,4 @@ pub use temporal_filter::{Compare, TemporalBound, TemporalFilter};
 pub use top_n::{TopN, TopNConfig};
 pub use union::Union;
 pub use unnest::{Unnest, UnnestColumns};
+pub use upsert::Upsert;

@@ -92,6 +92,13 @@ impl OperatorSpec for Over {
         self.schema.clone()
     }
 
+    fn state(&self) -> Option<String> {
+        Some(match self.config.closing {
+            Some(_) => "the rows of open windows; freed when the window closes".to_owned(),
+            None => "every row with its shown values; freed when it is retracted".to_owned(),
+        })
+    }
+
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let OverConfig { partition_by, order_by, functions, closing } = &self.config;
         let n_columns = self.input.fields().len();

@@ -119,6 +119,11 @@ impl OperatorSpec for TemporalFilter {
         self.schema.clone()
     }
 
+    fn state(&self) -> Option<String> {
+        let frees = if self.retracts() { "when its condition can never be true again" } else { "when it is retracted" };
+        Some(format!("every row whose condition is or will be true; freed {frees}"))
+    }
+
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let types = self.schema.fields().iter().map(|field| field.data_type().clone());
         Ok(Box::new(TemporalFilterOperator {
@@ -246,17 +251,19 @@ impl TemporalFilterOperator {
     }
 
     fn emit(&self, changes: &[(u32, i64)], out: &mut Output) -> Result<()> {
+        let retracts = changes.iter().any(|(_, diff)| *diff < 0);
         let gone = changes.iter().filter(|(_, diff)| *diff < 0);
         let come = changes.iter().filter(|(_, diff)| *diff > 0);
-        let (slots, diffs): (Vec<u32>, Vec<i64>) = gone.chain(come).copied().unzip();
+        let (slots, diffs): (Vec<u32>, Vec<i64>) = if retracts {
+            gone.chain(come).copied().unzip()
+        } else {
+            // Where rows only come, a row that is there twice is two rows.
+            come.flat_map(|(slot, n)| std::iter::repeat_n((*slot, 1), usize::try_from(*n).unwrap_or(0))).unzip()
+        };
         let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
         let columns = self.rows.columns(&slots)?;
         let rows = RecordBatch::try_new_with_options(self.spec.schema.clone(), columns, &options)?;
-        out.emit(if diffs.iter().all(|diff| *diff == 1) {
-            Batch::append_only(rows)
-        } else {
-            Batch::changing(rows, Int64Array::from(diffs))?
-        });
+        out.emit(if retracts { Batch::changing(rows, Int64Array::from(diffs))? } else { Batch::append_only(rows) });
         Ok(())
     }
 }
@@ -364,8 +371,9 @@ mod tests {
     #[test]
     fn rows_come_when_their_time_comes() {
         let condition = (Compare::LessOrEqual, "\"now()\"");
-        let script = [Row(1, 20, 1), Row(1, 25, 2), At(19), At(20), Row(-1, 25, 2), At(40)];
-        assert_eq!(shown(condition, &script), "at 19\nat 20\n+ .000000020 1\nat 40\nkeeps 1\n");
+        let script = [Row(1, 20, 1), Row(1, 20, 1), Row(1, 25, 2), At(19), At(20), Row(-1, 25, 2), At(40)];
+        let expected = "at 19\nat 20\n+ .000000020 1\n+ .000000020 1\nat 40\nkeeps 1\n";
+        assert_eq!(shown(condition, &script), expected);
     }
 
     #[test]

@@ -104,6 +104,17 @@ impl OperatorSpec for TopN {
         self.schema.clone()
     }
 
+    fn state(&self) -> Option<String> {
+        let TopNConfig { skip, fetch, input_changing, closing, .. } = &self.config;
+        Some(match (closing, input_changing, fetch) {
+            (Some(_), ..) => "the wanted rows of open windows; freed when the window closes".to_owned(),
+            (None, false, Some(fetch)) => {
+                format!("at most {} rows of each partition; never freed", fetch.saturating_add(*skip))
+            }
+            (None, ..) => "every row; freed when it is retracted".to_owned(),
+        })
+    }
+
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let TopNConfig { partition_by, order_by, skip, fetch, rank, input_changing, closing } = &self.config;
         let keeps = (!input_changing).then(|| fetch.map(|fetch| fetch.saturating_add(*skip))).flatten();

@@ -1,10 +1,12 @@
 //! Rows as text: JSON lines, Debezium JSON lines and CSV. Pure; timestamps are ISO 8601 in UTC with a `Z`.
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
-use headwater_core::{Batch, Error, Options, Result};
+use arrow::row::{Row, RowConverter, Rows, SortField};
+use headwater_core::{Batch, Error, Options, Result, consolidate};
+use std::collections::HashMap;
 
 /// Seconds, and a fraction of three, six or nine digits when it is not zero.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
@@ -14,7 +16,8 @@ const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
 pub(crate) enum TextFormat {
     /// One object a row; insertions only.
     Json,
-    /// `{"before", "after", "op"}` a change: `c` for an insertion, `d` for a deletion.
+    /// `{"before", "after", "op"}` a change: `c` for an insertion, `d` for a deletion, and `u` for a deletion that is
+    /// followed by the insertion of a row with the same key.
     DebeziumJson,
     /// One line a row; insertions only.
     Csv {
@@ -47,8 +50,9 @@ impl TextFormat {
         self == Self::DebeziumJson
     }
 
-    /// Appends the rows as text; `is_first` is whether nothing stands in the file yet.
-    pub(crate) fn write(self, batch: &Batch, is_first: bool, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends the rows as text; `key` are the columns that name a row, and `is_first` is whether nothing stands in the
+    /// file yet.
+    pub(crate) fn write(self, batch: &Batch, key: &[usize], is_first: bool, out: &mut Vec<u8>) -> Result<()> {
         match self {
             Self::Csv { header, delimiter } => {
                 let builder = CsvBuilder::new().with_header(header && is_first).with_delimiter(delimiter);
@@ -56,7 +60,7 @@ impl TextFormat {
                 Ok(builder.build(out).write(&batch.rows)?)
             }
             Self::Json => json(&batch.rows, out),
-            Self::DebeziumJson => debezium(batch, out),
+            Self::DebeziumJson => debezium(batch, key, out),
         }
     }
 }
@@ -70,24 +74,74 @@ pub(crate) fn json(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
     Ok(writer.finish()?)
 }
 
-fn debezium(batch: &Batch, out: &mut Vec<u8>) -> Result<()> {
+/// Returns the net change of an epoch in the order in which it is written: with a key, the deletion of a row stands
+/// right before the insertion of the one that has its key.
+pub(crate) fn net_change(batches: &[Batch], key: &[usize]) -> Result<Option<Batch>> {
+    let Some(first) = batches.first() else { return Ok(None) };
+    let all = Batch::concat(&first.schema(), batches)?;
+    if all.diffs.is_none() {
+        return Ok(Some(all));
+    }
+    let net = consolidate(&all)?;
+    if key.is_empty() {
+        return Ok(Some(net));
+    }
+    let keys = key_rows(&net, key)?;
+    let mut places: HashMap<Row<'_>, usize> = HashMap::with_capacity(net.n_rows());
+    let mut groups: Vec<Vec<u32>> = Vec::with_capacity(net.n_rows());
+    for (row, key) in keys.iter().enumerate() {
+        let place = *places.entry(key).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[place].push(u32::try_from(row).map_err(|_| Error::internal("an epoch of more than 2^32 rows"))?);
+    }
+    net.take(&UInt32Array::from(groups.concat())).map(Some)
+}
+
+fn key_rows(batch: &Batch, key: &[usize]) -> Result<Rows> {
+    let columns: Vec<ArrayRef> = key.iter().map(|index| batch.rows.column(*index).clone()).collect();
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    Ok(RowConverter::new(fields)?.convert_columns(&columns)?)
+}
+
+fn debezium(batch: &Batch, key: &[usize], out: &mut Vec<u8>) -> Result<()> {
     let mut lines = Vec::new();
     json(&batch.rows, &mut lines)?;
-    for (row, line) in lines.split(|byte| *byte == b'\n').take(batch.n_rows()).enumerate() {
+    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').take(batch.n_rows()).collect();
+    let keys = if key.is_empty() { None } else { Some(key_rows(batch, key)?) };
+    let mut row = 0;
+    while let Some(line) = lines.get(row).copied() {
+        let is_pair = |keys: &Rows| {
+            row + 1 < lines.len()
+                && (batch.diff(row), batch.diff(row + 1)) == (-1, 1)
+                && keys.row(row) == keys.row(row + 1)
+        };
+        if keys.as_ref().is_some_and(is_pair) {
+            change(line, lines[row + 1], "u", out);
+            row += 2;
+            continue;
+        }
         let diff = batch.diff(row);
         for _ in 0..diff.unsigned_abs() {
-            if diff > 0 {
-                out.extend_from_slice(b"{\"before\":null,\"after\":");
-                out.extend_from_slice(line);
-                out.extend_from_slice(b",\"op\":\"c\"}\n");
-            } else {
-                out.extend_from_slice(b"{\"before\":");
-                out.extend_from_slice(line);
-                out.extend_from_slice(b",\"after\":null,\"op\":\"d\"}\n");
+            match diff > 0 {
+                true => change(b"null", line, "c", out),
+                false => change(line, b"null", "d", out),
             }
         }
+        row += 1;
     }
     Ok(())
+}
+
+fn change(before: &[u8], after: &[u8], op: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"before\":");
+    out.extend_from_slice(before);
+    out.extend_from_slice(b",\"after\":");
+    out.extend_from_slice(after);
+    out.extend_from_slice(b",\"op\":\"");
+    out.extend_from_slice(op.as_bytes());
+    out.extend_from_slice(b"\"}\n");
 }
 
 /// Repeats rows of a multiplicity above one and refuses deletions.
@@ -112,12 +166,33 @@ mod tests {
     fn changes_are_written_as_debezium_objects() {
         let mut out = Vec::new();
         let rows = batch(&[(1, Some("a"), -1), (1, Some("b"), 1), (2, None, 2)]);
-        TextFormat::DebeziumJson.write(&rows, true, &mut out).expect("writes");
+        TextFormat::DebeziumJson.write(&rows, &[], true, &mut out).expect("writes");
         let expected = "{\"before\":{\"id\":1,\"name\":\"a\"},\"after\":null,\"op\":\"d\"}\n\
              {\"before\":null,\"after\":{\"id\":1,\"name\":\"b\"},\"op\":\"c\"}\n\
              {\"before\":null,\"after\":{\"id\":2,\"name\":null},\"op\":\"c\"}\n\
              {\"before\":null,\"after\":{\"id\":2,\"name\":null},\"op\":\"c\"}\n";
         assert_eq!(text(&out), expected);
+    }
+
+    #[test]
+    fn with_a_key_a_row_that_replaces_another_is_one_update() {
+        let epoch = [
+            batch(&[(1, Some("a"), 1), (2, Some("b"), -1), (3, Some("c"), -1)]),
+            batch(&[(3, Some("d"), 1), (1, Some("a"), -1), (1, Some("e"), 1), (4, Some("f"), 1)]),
+        ];
+        let written = |key: &[usize]| {
+            let net = net_change(&epoch, key).expect("has an order").expect("is not empty");
+            let mut out = Vec::new();
+            TextFormat::DebeziumJson.write(&net, key, true, &mut out).expect("writes");
+            text(&out).to_owned()
+        };
+        let expected = "{\"before\":{\"id\":2,\"name\":\"b\"},\"after\":null,\"op\":\"d\"}\n\
+             {\"before\":{\"id\":3,\"name\":\"c\"},\"after\":{\"id\":3,\"name\":\"d\"},\"op\":\"u\"}\n\
+             {\"before\":null,\"after\":{\"id\":1,\"name\":\"e\"},\"op\":\"c\"}\n\
+             {\"before\":null,\"after\":{\"id\":4,\"name\":\"f\"},\"op\":\"c\"}\n";
+        assert_eq!(written(&[0]), expected);
+        assert_eq!(written(&[]).matches("\"op\":\"u\"").count(), 0);
+        assert_eq!(written(&[]).lines().count(), 5);
     }
 
     #[test]

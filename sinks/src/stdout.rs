@@ -1,15 +1,15 @@
 //! The sink `stdout`: prints each epoch's net change when it is committed, as JSON lines (`format = 'json'`, the
-//! default for insertions), as Debezium JSON (`debezium_json`, always used once there is a change) or as CSV.
+//! default for insertions), as Debezium JSON (`debezium_json`, used for all queries whose rows can be taken back) or as
+//! CSV.
 //!
 //! Guarantee: nothing of an uncommitted epoch is printed, and an epoch is printed once in one run; what was printed
 //! cannot be taken back, so a restart repeats an epoch that was not recorded as committed. State: the lines of the
 //! running epoch and of those that are prepared, which is as large as one epoch.
 
-use crate::rows::TextFormat;
+use crate::rows::{TextFormat, net_change};
 use async_trait::async_trait;
 use headwater_core::{
     Batch, Changes, Connector, Epoch, Error, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
-    consolidate,
 };
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -30,13 +30,15 @@ impl Connector for Stdout {
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
         let name = table.options.one_of("format", "json", &["json", "debezium_json", "csv"])?;
-        Ok(Arc::new(Spec { format: TextFormat::parse(name, &table.options)? }))
+        Ok(Arc::new(Spec { format: TextFormat::parse(name, &table.options)?, key: table.primary_key.clone() }))
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Spec {
     format: TextFormat,
+    /// The columns that name a row.
+    key: Vec<usize>,
 }
 
 #[async_trait]
@@ -49,8 +51,14 @@ impl SinkSpec for Spec {
         if matches!(self.format, TextFormat::Csv { .. }) { Changes::AppendOnly } else { Changes::Any }
     }
 
+    fn for_changes(&self) -> Option<Arc<dyn SinkSpec>> {
+        let format = TextFormat::DebeziumJson;
+        (self.format == TextFormat::Json).then(|| Arc::new(Self { format, ..self.clone() }) as _)
+    }
+
     async fn open(&self, _: &TaskContext) -> Result<Box<dyn Sink>> {
-        let printer = Printer { format: self.format, ..Printer::new(Box::new(io::stdout())) };
+        let (format, key) = (self.format, self.key.clone());
+        let printer = Printer { format, key, ..Printer::new(Box::new(io::stdout())) };
         Ok(Box::new(Printing(Arc::new(Mutex::new(printer)))))
     }
 }
@@ -59,6 +67,7 @@ struct Printing(Arc<Mutex<Printer>>);
 
 struct Printer {
     format: TextFormat,
+    key: Vec<usize>,
     out: Box<dyn Write + Send>,
     running: Vec<Batch>,
     prepared: BTreeMap<Epoch, Vec<u8>>,
@@ -67,20 +76,16 @@ struct Printer {
 
 impl Printer {
     fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { format: TextFormat::Json, out, running: Vec::new(), prepared: BTreeMap::new(), is_first: true }
+        let (running, prepared) = Default::default();
+        Self { format: TextFormat::Json, key: Vec::new(), out, running, prepared, is_first: true }
     }
 
     fn prepare(&mut self, epoch: Epoch) -> Result<()> {
         let batches = std::mem::take(&mut self.running);
         let mut text = Vec::new();
-        if let Some(first) = batches.first() {
-            let mut net = Batch::concat(&first.schema(), &batches)?;
-            let mut format = self.format;
-            if net.diffs.is_some() {
-                net = consolidate(&net)?;
-                format = TextFormat::DebeziumJson;
-            }
-            format.write(&net, self.is_first, &mut text)?;
+        if let Some(net) = net_change(&batches, &self.key)? {
+            let format = if net.diffs.is_some() { TextFormat::DebeziumJson } else { self.format };
+            format.write(&net, &self.key, self.is_first, &mut text)?;
             self.is_first = false;
         }
         self.prepared.insert(epoch, text);

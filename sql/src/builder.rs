@@ -105,11 +105,13 @@ impl Table {
         options.push(("connector".to_owned(), self.connector));
         options.extend(contract.map(|contract| ("contract".to_owned(), contract.to_owned())));
         let span = UNKNOWN;
-        let options = options.into_iter().map(|(name, value)| OptionSyntax { name, value, span }).collect();
+        let options =
+            options.into_iter().map(|(name, value)| OptionSyntax { name, value, written: None, span }).collect();
         TableSyntax {
             name: Ident::with_quote('"', self.name),
             columns: Vec::new(),
             primary_key: self.key.into_iter().map(|name| Ident::with_quote('"', name)).collect(),
+            key_is_promised: false,
             watermark: None,
             options: Some(options),
         }

@@ -3,6 +3,7 @@
 
 use crate::errors::wrapped;
 use crate::functions::Functions;
+use crate::memory::Memory;
 use crate::near::help_for_name;
 use crate::position::{Place, UNKNOWN, WithPlace};
 use crate::settings::Settings;
@@ -22,7 +23,7 @@ pub(crate) enum Relation {
     /// A table of a connector.
     Table(Box<Table>),
     /// A table between statements, with its declared columns.
-    Memory { schema: SchemaRef, place: Place },
+    Memory { schema: SchemaRef, place: Place, table: Box<Memory> },
     /// A named query.
     View { plan: Box<LogicalPlan>, schema: SchemaRef, settings: Settings, place: Place },
 }

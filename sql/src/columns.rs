@@ -1,56 +1,98 @@
 //! Which column of a query becomes which column of the table that it is inserted into. Pure.
 
+use crate::declared::{Declared, Origin};
 use crate::near::help_for_name;
 use crate::position::WithPlace;
 use crate::share::Insert;
 use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
-use datafusion::common::Column;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, cast};
 use headwater_core::{Error, Result, Span};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// Returns for each column of `schema` the number of the column of the query that fills it, or `None` where it stays null.
+/// The columns of a table as expressions: first those that are given, over the columns of the query, then all of them,
+/// over those that are given.
+pub(crate) struct Filling {
+    pub(crate) given: Vec<Expr>,
+    /// `None` where all columns are given.
+    pub(crate) all: Option<Vec<Expr>>,
+    /// Whether the columns of the query are those of the table, with their names and types.
+    pub(crate) is_identity: bool,
+}
+
+/// Matches the columns of an insert with those of the table. `input` are the columns of the query.
 ///
 /// # Errors
-/// `Invalid` when names or numbers of columns do not fit, a type cannot be cast, or a column that is not nullable is
-/// left out.
-pub(crate) fn match_columns(insert: &Insert, schema: &SchemaRef) -> Result<Vec<Option<usize>>> {
-    let query: Vec<Column> = insert.plan.schema().columns();
-    let wanted: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let order = if insert.columns.is_empty() {
+/// `Invalid` when names or numbers of columns do not fit, a type cannot be cast, a column that is not nullable and has
+/// no default is left out, or one that is generated is written.
+pub(crate) fn filling(
+    insert: &Insert,
+    schema: &SchemaRef,
+    declared: Option<&Declared>,
+    input: &DFSchema,
+) -> Result<Filling> {
+    let origin = |column: usize| declared.map(|declared| &declared.origins[column]);
+    let is_given = |column: &usize| !matches!(origin(*column), Some(Origin::Generated(_)));
+    let columns: Vec<usize> = (0..schema.fields().len()).filter(is_given).collect();
+    let wanted: Vec<&str> = columns.iter().map(|column| schema.field(*column).name().as_str()).collect();
+    let order: Vec<Option<usize>> = if insert.columns.is_empty() {
+        let query: Vec<Column> = insert.plan.schema().columns();
         check_positions(insert, &query, &wanted)?;
         (0..wanted.len()).map(Some).collect()
     } else {
-        listed(insert, query.len(), &wanted)?
+        listed(insert, schema, &wanted)?
     };
-    let fields = insert.plan.schema().fields();
-    let mut matched = Vec::with_capacity(wanted.len());
-    for (field, index) in schema.fields().iter().zip(order) {
-        match index {
+    let mut given = Vec::with_capacity(columns.len());
+    let mut is_identity = columns.len() == schema.fields().len() && input.fields().len() == columns.len();
+    for (place, (column, index)) in columns.iter().zip(order).enumerate() {
+        let field = schema.field(*column);
+        let expr = match index {
             Some(index) => {
-                check_type(insert, &fields[index], field)?;
-                matched.push(Some(index));
+                check_type(insert, &insert.plan.schema().fields()[index], field)?;
+                let found = input.field(index);
+                let same_type = found.data_type() == field.data_type();
+                is_identity &= index == place && same_type && found.name() == field.name();
+                let expr = Expr::from(input.qualified_field(index));
+                if same_type { expr } else { cast(expr, field.data_type().clone()) }
             }
-            None if field.is_nullable() => matched.push(None),
             None => {
-                let message = format!(
-                    "the column '{}' of '{}' is NOT NULL, but the INSERT leaves it out",
-                    field.name(),
-                    insert.target
-                );
-                let error = Error::invalid(message).with_help("add it to the list and to the query");
-                return Err(error.with_place(place_of_target(insert)));
+                is_identity = false;
+                left_out(insert, field, origin(*column))?
             }
-        }
+        };
+        given.push(expr.alias(field.name()));
     }
-    Ok(matched)
+    let generated = |(column, field): (usize, &Arc<Field>)| match origin(column) {
+        Some(Origin::Generated(expr)) => expr.clone().alias(field.name()),
+        _ => Expr::Column(Column::new_unqualified(field.name())),
+    };
+    let all =
+        (columns.len() < schema.fields().len()).then(|| schema.fields().iter().enumerate().map(generated).collect());
+    Ok(Filling { given, all, is_identity })
+}
+
+/// Returns what a column holds that the list of the insert does not name.
+fn left_out(insert: &Insert, field: &Field, origin: Option<&Origin>) -> Result<Expr> {
+    if let Some(Origin::Given { default: Some(default) }) = origin {
+        return Ok(default.clone());
+    }
+    if field.is_nullable() {
+        return Ok(cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone()));
+    }
+    let (name, target) = (field.name(), &insert.target);
+    let message = format!("the column '{name}' of '{target}' is NOT NULL, but the INSERT leaves it out");
+    let error = Error::invalid(message).with_help("add it to the list and to the query, or declare a DEFAULT");
+    Err(error.with_place(place_of_target(insert)))
 }
 
 fn place_of_target(insert: &Insert) -> Span {
     insert.place.find_words(&["INTO", &insert.target]).unwrap_or_else(|| insert.place.start())
 }
 
-fn listed(insert: &Insert, n_columns: usize, wanted: &[&str]) -> Result<Vec<Option<usize>>> {
+fn listed(insert: &Insert, schema: &SchemaRef, wanted: &[&str]) -> Result<Vec<Option<usize>>> {
+    let n_columns = insert.plan.schema().fields().len();
     if insert.columns.len() != n_columns {
         let message = format!("the INSERT lists {} columns, its query has {n_columns}", insert.columns.len());
         let error = Error::invalid(message).with_help("list as many columns as the query has");
@@ -58,7 +100,10 @@ fn listed(insert: &Insert, n_columns: usize, wanted: &[&str]) -> Result<Vec<Opti
     }
     let mut seen = BTreeSet::new();
     for name in &insert.columns {
-        let problem = if !wanted.contains(&name.as_str()) {
+        let problem = if !wanted.contains(&name.as_str()) && schema.index_of(name).is_ok() {
+            let error = Error::invalid(format!("the column '{name}' is generated and cannot be written"));
+            error.with_help("leave it out of the list: it is computed from the others")
+        } else if !wanted.contains(&name.as_str()) {
             let error = Error::invalid(format!("the table '{}' has no column '{name}'", insert.target));
             error.with_help(help_for_name("columns", name, wanted))
         } else if !seen.insert(name) {

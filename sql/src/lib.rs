@@ -9,10 +9,14 @@ mod builder;
 mod catalog;
 mod columns;
 mod create_table;
+mod declared;
+mod environment;
 mod errors;
+mod explain;
 mod functions;
 mod lookup_table;
 mod lower;
+mod memory;
 mod near;
 mod now;
 mod optimize;
@@ -38,4 +42,6 @@ pub use builder::{
     Aggregated, Classified, Delivered, Normalized, Pipeline, Screened, Stream, Table, Window, Windowed, calendar_month,
     calendar_quarter, calendar_year, tumbling,
 };
-pub use planner::{PlanOptions, Planner};
+pub use environment::Environment;
+pub use explain::Detail;
+pub use planner::{PlanOptions, Planner, Prepared};

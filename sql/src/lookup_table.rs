@@ -43,6 +43,9 @@ impl Table {
         if self.has_event_time() {
             return refuse("event time");
         }
+        if self.declared.as_ref().is_some_and(|declared| !declared.is_plain()) {
+            return refuse("generated, defaulted or METADATA columns");
+        }
         let spec = self.connector.lookup(&self.definition).map_err(|e| self.placed(e))?;
         let settings = settings(self).map_err(|e| self.placed(e))?;
         self.check_options(options)?;

@@ -3,6 +3,7 @@
 //! in time linear in its length, and nesting is bounded by sqlparser's own limit.
 
 use crate::create_table::{TableSyntax, parse_create_table};
+use crate::explain::Detail;
 use crate::position::{Place, WithPlace, span_of};
 use crate::spelling::respell;
 use crate::table_functions::without_table_words;
@@ -27,10 +28,28 @@ pub(crate) struct Statement {
 #[derive(Debug)]
 pub(crate) enum StatementKind {
     CreateTable(Box<TableSyntax>),
-    CreateView { name: Ident, columns: Vec<Ident>, query: Box<Query> },
-    Insert { table: Ident, columns: Vec<Ident>, query: Box<Query> },
+    CreateView {
+        name: Ident,
+        columns: Vec<Ident>,
+        query: Box<Query>,
+    },
+    Insert {
+        table: Ident,
+        columns: Vec<Ident>,
+        query: Box<Query>,
+    },
     Select(Box<Query>),
-    Set { name: Ident, value: String, value_span: Span },
+    Set {
+        name: Ident,
+        value: String,
+        value_span: Span,
+    },
+    /// A setting, or all of them.
+    Reset(Option<Ident>),
+    Explain {
+        detail: Detail,
+        statement: Box<StatementKind>,
+    },
 }
 
 /// Reads all statements of a text.
@@ -92,6 +111,14 @@ fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<Stateme
     if parser.parse_keyword(Keyword::SET) {
         return parse_set(parser);
     }
+    if parser.parse_keyword(Keyword::RESET) {
+        let name = (!parser.parse_keyword(Keyword::ALL)).then(|| parser.parse_identifier().map_err(from_parser));
+        return name.transpose().map(StatementKind::Reset);
+    }
+    if parser.parse_keyword(Keyword::EXPLAIN) {
+        return parse_explain(parser, versions);
+    }
+    refuse_other_creates(parser)?;
     let mut statement = parser.parse_statement().map_err(from_parser)?;
     put_back(&mut statement, versions);
     respell(&mut statement);
@@ -122,8 +149,47 @@ fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<Stateme
             let word = first.token.to_string().to_uppercase();
             refuse(
                 format!("the statement {word} is not supported"),
-                "a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT and SET",
+                "a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN",
             )
+        }
+    }
+}
+
+/// RisingWave's forms of what is one statement, or two, here.
+fn refuse_other_creates(parser: &Parser<'_>) -> Result<()> {
+    let word = |n: usize| parser.peek_nth_token(n).token.to_string().to_uppercase();
+    let what = word(1);
+    let help = match (word(0).as_str(), what.as_str()) {
+        ("CREATE", "SOURCE") => "write CREATE TABLE name (columns) WITH (connector = '…', type = 'source', …)",
+        ("CREATE", "SINK") => "write CREATE TABLE name WITH (connector = '…', …); INSERT INTO name SELECT …",
+        _ => return Ok(()),
+    };
+    let error = Error::invalid(format!("CREATE {what} is not supported"));
+    Err(at(error.with_help(help), span_of(parser.peek_nth_token(1).span)))
+}
+
+fn parse_explain(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<StatementKind> {
+    let token = parser.peek_token();
+    let detail = match token.token.to_string().to_uppercase().as_str() {
+        "VERBOSE" => Detail::Verbose,
+        "CHANGES" => Detail::Changes,
+        "ANALYZE" => {
+            let error = Error::invalid("EXPLAIN ANALYZE is not supported: a query is explained, not run");
+            return Err(at(error.with_help("run the file with headwater explain --analyze"), span_of(token.span)));
+        }
+        _ => Detail::Plan,
+    };
+    if detail != Detail::Plan {
+        parser.next_token();
+    }
+    let next = parser.peek_token();
+    match parse_one(parser, versions)? {
+        statement @ (StatementKind::Select(_) | StatementKind::Insert { .. }) => {
+            Ok(StatementKind::Explain { detail, statement: Box::new(statement) })
+        }
+        _ => {
+            let error = Error::invalid("EXPLAIN takes a query");
+            Err(at(error.with_help("write EXPLAIN SELECT … or EXPLAIN INSERT INTO … SELECT …"), span_of(next.span)))
         }
     }
 }
@@ -132,6 +198,9 @@ fn parse_set(parser: &mut Parser<'_>) -> Result<StatementKind> {
     let name = parser.parse_identifier().map_err(from_parser)?;
     if !parser.consume_token(&Token::Eq) && !parser.parse_keyword(Keyword::TO) {
         return Err(unexpected("'='", &parser.peek_token()).with_help("write SET name = 'value'"));
+    }
+    if parser.parse_keyword(Keyword::DEFAULT) {
+        return Ok(StatementKind::Reset(Some(name)));
     }
     let (value, value_span) = parse_value(parser)?;
     Ok(StatementKind::Set { name, value, value_span })

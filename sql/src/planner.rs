@@ -2,17 +2,20 @@
 //! opens a connector's system. A planner keeps the connectors and functions; nothing of one text reaches the next.
 
 use crate::catalog::{Catalog, Context, Relation};
-use crate::create_table::TableSyntax;
+use crate::create_table::{OptionSyntax, TableSyntax};
+use crate::environment::Environment;
 use crate::errors::{at_ident, from_datafusion};
+use crate::explain::{Detail, explanation};
 use crate::functions::Functions;
-use crate::lower::{self, Inputs, STDOUT};
+use crate::lower::{self, Inputs, Lowered, STDOUT};
+use crate::memory::Memory;
 use crate::parser::{Statement, StatementKind, normalized, parse};
 use crate::position::{Place, WithPlace, span_of};
 use crate::query::{check_unique_names, plan_query, rename_columns};
 use crate::repeated::name_repeated_columns;
 use crate::settings::Settings;
-use crate::share::{Insert, share};
-use crate::table::{Role, Table, declared_schema};
+use crate::share::{Insert, Shared, share};
+use crate::table::{OWN_OPTIONS, Role, Table};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::planner::ContextProvider;
@@ -31,10 +34,20 @@ pub struct PlanOptions {
     pub base: PathBuf,
 }
 
+/// What a text asks for.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What each `EXPLAIN` of the text prints, in their order.
+    pub explanations: Vec<String>,
+    /// The graph of everything else; `None` when there is nothing else.
+    pub graph: Option<Graph>,
+}
+
 /// Plans pipelines.
 pub struct Planner {
     registry: Registry,
     functions: Functions,
+    environment: Environment,
 }
 
 impl Planner {
@@ -47,7 +60,13 @@ impl Planner {
     /// As [`Planner::new`], with other functions in the place of those of `headwater_operators`.
     #[must_use]
     pub fn with_functions(registry: Registry, functions: Vec<Arc<ScalarUDF>>) -> Self {
-        Self { registry, functions: Functions::new(functions) }
+        Self { registry, functions: Functions::new(functions), environment: Environment::default() }
+    }
+
+    /// Lets options of tables name these variables as `{{ NAME }}`; without it there are none.
+    #[must_use]
+    pub fn with_environment(self, environment: Environment) -> Self {
+        Self { environment, ..self }
     }
 
     /// Turns a text into a graph.
@@ -55,10 +74,16 @@ impl Planner {
     /// # Errors
     /// `Invalid`, with line, column and what to do.
     pub fn plan(&self, sql: &str, options: &PlanOptions) -> Result<Graph> {
-        let named = |error: Error| {
-            if options.pipeline.is_empty() { error } else { error.at(format!("pipeline {}", options.pipeline)) }
-        };
-        self.plan_text(sql, &options.base).map_err(named)
+        self.prepare(sql, options)?.graph.ok_or_else(|| named(nothing_asked(), options))
+    }
+
+    /// Turns a text into a graph and the answers to its `EXPLAIN`s.
+    ///
+    /// # Errors
+    /// As for [`Planner::plan`].
+    pub fn prepare(&self, sql: &str, options: &PlanOptions) -> Result<Prepared> {
+        let prepared = self.script(sql, &options.base).and_then(|script| script.prepare());
+        prepared.map_err(|error| named(error, options))
     }
 
     /// Checks a text as far as that is possible without running it.
@@ -66,7 +91,7 @@ impl Planner {
     /// # Errors
     /// As for [`Planner::plan`].
     pub fn check(&self, sql: &str, options: &PlanOptions) -> Result<()> {
-        self.plan(sql, options).map(|_| ())
+        self.prepare(sql, options).map(|_| ())
     }
 
     /// Prints the graph of a text.
@@ -77,17 +102,34 @@ impl Planner {
         Ok(self.plan(sql, options)?.to_string())
     }
 
+    /// Prints the graph of a text, after the answers to its `EXPLAIN`s.
+    ///
+    /// # Errors
+    /// As for [`Planner::plan`].
+    pub fn explain_as(&self, sql: &str, options: &PlanOptions, detail: Detail) -> Result<String> {
+        let explained = self.script(sql, &options.base).and_then(|script| script.explained(detail));
+        explained.map_err(|error| named(error, options))
+    }
+
     pub(crate) fn functions(&self) -> &Functions {
         &self.functions
     }
 
-    fn plan_text(&self, sql: &str, base: &Path) -> Result<Graph> {
+    fn script(&self, sql: &str, base: &Path) -> Result<Script<'_>> {
         let mut script = Script::new(self, base.to_owned());
         for statement in parse(sql)? {
             script.statement(statement)?;
         }
-        script.finish()
+        Ok(script)
     }
+}
+
+fn named(error: Error, options: &PlanOptions) -> Error {
+    if options.pipeline.is_empty() { error } else { error.at(format!("pipeline {}", options.pipeline)) }
+}
+
+fn nothing_asked() -> Error {
+    Error::invalid("nothing is asked for").with_help("add INSERT INTO table SELECT …, or a SELECT at the end")
 }
 
 /// What the statements so far declared and asked for.
@@ -97,17 +139,30 @@ pub(crate) struct Script<'a> {
     catalog: Catalog,
     settings: Settings,
     inserts: Vec<Insert>,
+    /// What is explained and not run.
+    explains: Vec<(Detail, Insert)>,
 }
 
 impl<'a> Script<'a> {
     pub(crate) fn new(planner: &'a Planner, base: PathBuf) -> Self {
-        Self { planner, base, catalog: Catalog::default(), settings: Settings::default(), inserts: Vec::new() }
+        Self {
+            planner,
+            base,
+            catalog: Catalog::default(),
+            settings: Settings::default(),
+            inserts: Vec::new(),
+            explains: Vec::new(),
+        }
     }
 
     fn statement(&mut self, statement: Statement) -> Result<()> {
         let Statement { kind, place } = statement;
         let start = place.start();
-        let done = match kind {
+        self.kind(kind, place).map_err(|error| error.with_place(start))
+    }
+
+    fn kind(&mut self, kind: StatementKind, place: Place) -> Result<()> {
+        match kind {
             StatementKind::CreateTable(syntax) => self.create_table(*syntax, place),
             StatementKind::CreateView { name, columns, query } => {
                 let context = self.context(&place);
@@ -130,8 +185,19 @@ impl<'a> Script<'a> {
             StatementKind::Set { name, value, value_span } => {
                 self.settings.set(&normalized(&name), &value, span_of(name.span), value_span)
             }
-        };
-        done.map_err(|error| error.with_place(start))
+            StatementKind::Reset(None) => {
+                self.settings = Settings::default();
+                Ok(())
+            }
+            StatementKind::Reset(Some(name)) => self.settings.reset(&normalized(&name), span_of(name.span)),
+            StatementKind::Explain { detail, statement } => {
+                let n_inserts = self.inserts.len();
+                self.kind(*statement, place)?;
+                let explained = self.inserts.split_off(n_inserts);
+                self.explains.extend(explained.into_iter().map(|insert| (detail, insert)));
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn context<'b>(&'b self, place: &'b Place) -> Context<'b> {
@@ -143,13 +209,16 @@ impl<'a> Script<'a> {
         let span = span_of(syntax.name.span);
         let context = self.context(&place);
         let relation = match syntax.options.take() {
-            Some(options) => {
+            Some(mut options) if !Memory::is_meant(&options) => {
+                let own = |option: &&mut OptionSyntax| !OWN_OPTIONS.contains(&option.name.as_str());
+                options.iter_mut().filter(own).try_for_each(|option| self.planner.environment.fill(option))?;
                 let table = Table::declare(syntax, options, &self.planner.registry, &self.base, &context)?;
                 Relation::Table(Box::new(table))
             }
-            None => {
-                let schema = memory_schema(&syntax, &context)?;
-                Relation::Memory { schema, place: place.clone() }
+            options => {
+                let table = Memory::declare(&syntax, &options.unwrap_or_default(), &context)?;
+                let schema = table.declared.schema.clone();
+                Relation::Memory { schema, place: place.clone(), table: Box::new(table) }
             }
         };
         self.catalog.add(name, relation, span)
@@ -198,23 +267,72 @@ impl<'a> Script<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<Graph> {
-        let is_sink = |insert: &Insert| !matches!(self.catalog.get(&insert.target), Some(Relation::Memory { .. }));
-        if !self.inserts.iter().any(is_sink) {
-            let error = Error::invalid("nothing is asked for");
-            return Err(error.with_help("add INSERT INTO table SELECT …, or a SELECT at the end"));
+        self.prepare()?.graph.ok_or_else(nothing_asked)
+    }
+
+    fn prepare(self) -> Result<Prepared> {
+        let explanations = self.explanations()?;
+        let graph = if self.is_asked() {
+            Some(self.lowered(&self.inserts, |lowered, _| Ok(lowered.graph))?)
+        } else if self.explains.is_empty() {
+            return Err(nothing_asked());
+        } else {
+            None
+        };
+        Ok(Prepared { explanations, graph })
+    }
+
+    fn explained(self, detail: Detail) -> Result<String> {
+        let mut texts = self.explanations()?;
+        if self.is_asked() {
+            let all = |lowered: Lowered, shared: &Shared| explanation(&lowered, &self.inserts, shared, detail);
+            texts.push(self.lowered(&self.inserts, all)?);
+        } else if texts.is_empty() {
+            return Err(nothing_asked());
         }
+        Ok(texts.join("\n"))
+    }
+
+    fn is_asked(&self) -> bool {
+        self.inserts.iter().any(|insert| !self.is_memory(&insert.target))
+    }
+
+    fn is_memory(&self, target: &str) -> bool {
+        matches!(self.catalog.get(target), Some(Relation::Memory { .. }))
+    }
+
+    /// Plans each query that is explained, together with what fills the tables that it may read.
+    fn explanations(&self) -> Result<Vec<String>> {
+        let mut texts = Vec::with_capacity(self.explains.len());
+        for (detail, insert) in &self.explains {
+            let mut inserts: Vec<Insert> =
+                self.inserts.iter().filter(|insert| self.is_memory(&insert.target)).cloned().collect();
+            let mut insert = insert.clone();
+            if self.is_memory(&insert.target) {
+                // A table between statements is nothing by itself; what would be inserted is shown.
+                insert.target = STDOUT.to_owned();
+                insert.columns.clear();
+            }
+            inserts.push(insert);
+            let explained = |lowered: Lowered, shared: &Shared| explanation(&lowered, &inserts, shared, *detail);
+            texts.push(self.lowered(&inserts, explained)?);
+        }
+        Ok(texts)
+    }
+
+    fn lowered<T>(&self, inserts: &[Insert], then: impl FnOnce(Lowered, &Shared) -> Result<T>) -> Result<T> {
         self.check_unread()?;
         let functions = &self.planner.functions;
-        let shared = share(&self.catalog, &self.inserts, functions)?;
+        let shared = share(&self.catalog, inserts, functions)?;
         let inputs = Inputs {
             catalog: &self.catalog,
             functions,
             registry: &self.planner.registry,
-            inserts: &self.inserts,
+            inserts,
             shared: &shared,
             base: &self.base,
         };
-        lower::lower(&inputs)
+        then(lower::lower(&inputs)?, &shared)
     }
 
     /// Finds the mistakes in sources that nothing reads.
@@ -230,20 +348,4 @@ impl<'a> Script<'a> {
         }
         Ok(())
     }
-}
-
-fn memory_schema(syntax: &TableSyntax, context: &Context<'_>) -> Result<SchemaRef> {
-    let name = normalized(&syntax.name);
-    if let Some(ident) = syntax.primary_key.first() {
-        let error = Error::invalid(format!("the table '{name}' is between statements and keeps no key"));
-        return Err(at_ident(error.with_help("leave PRIMARY KEY out, or add WITH (connector = '…')"), ident));
-    }
-    if let Some(watermark) = &syntax.watermark {
-        let error = Error::invalid(format!("the table '{name}' takes its event time from what is inserted"));
-        return Err(at_ident(error.with_help("leave WATERMARK out, or add WITH (connector = '…')"), &watermark.column));
-    }
-    declared_schema(syntax, context)?.ok_or_else(|| {
-        let error = Error::invalid(format!("the table '{name}' has neither columns nor a connector"));
-        at_ident(error.with_help("list its columns, or add WITH (connector = '…')"), &syntax.name)
-    })
 }

@@ -64,13 +64,27 @@ impl Settings {
                 })?;
                 self.time_zone = Some(value);
             }
-            _ => {
-                let error = Error::invalid(format!("there is no setting '{name}'"));
-                return Err(error.with_help(help_for_name("settings", name, &NAMES)).with_place(name_span));
-            }
+            _ => return Err(unknown(name, name_span)),
         }
         Ok(())
     }
+
+    /// Forgets one setting.
+    pub(crate) fn reset(&mut self, name: &str, name_span: Span) -> Result<()> {
+        match name {
+            "emit" => self.emit = None,
+            "late" => self.lateness.late = None,
+            "allowed_lateness" => self.lateness.allowed_ns = None,
+            "time_zone" | "timezone" => self.time_zone = None,
+            _ => return Err(unknown(name, name_span)),
+        }
+        Ok(())
+    }
+}
+
+fn unknown(name: &str, span: Span) -> Error {
+    let error = Error::invalid(format!("there is no setting '{name}'"));
+    error.with_help(help_for_name("settings", name, &NAMES)).with_place(span)
 }
 
 /// Reads `late = '…'`.

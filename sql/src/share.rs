@@ -3,6 +3,8 @@
 //! lives as long as one call; each query is visited a constant number of times.
 
 use crate::catalog::{Catalog, Relation};
+use crate::columns::{Filling, filling};
+use crate::declared::Declared;
 use crate::errors::from_datafusion;
 use crate::functions::Functions;
 use crate::optimize::optimized;
@@ -10,13 +12,14 @@ use crate::position::{Place, WithPlace};
 use crate::settings::Settings;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, DataFusionError, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, Union, cast};
+use datafusion::common::{Column, DataFusionError};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SubqueryAlias, Union};
 use headwater_core::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An `INSERT`, or a `SELECT` at the end.
+#[derive(Clone)]
 pub(crate) struct Insert {
     pub(crate) target: String,
     /// The columns that are listed, or none.
@@ -90,8 +93,13 @@ pub(crate) fn share(catalog: &Catalog, inserts: &[Insert], functions: &Functions
         let plan = inline(draft.plan.clone(), catalog, &inlined).map_err(fail)?;
         let plan = match &unit {
             Unit::Insert(_) => plan,
-            Unit::Relation(name) => match required.get(name) {
-                Some(required) => narrowed(plan, required).map_err(fail)?,
+            Unit::Relation(name) => match required.get_mut(name) {
+                Some(required) => {
+                    if let Some(Relation::Memory { table, .. }) = catalog.get(name) {
+                        required.extend(table.own_columns());
+                    }
+                    narrowed(plan, required).map_err(fail)?
+                }
                 // The optimizer found that its readers never read it.
                 None => continue,
             },
@@ -117,10 +125,10 @@ fn drafts(catalog: &Catalog, inserts: &[Insert]) -> Result<BTreeMap<Unit, Draft>
             Relation::View { plan, settings, place, .. } => {
                 add(Unit::Relation(name.clone()), plan.as_ref().clone(), settings, place)?;
             }
-            Relation::Memory { schema, place } => {
+            Relation::Memory { schema, place, table } => {
                 let sources: Vec<&Insert> = inserts.iter().filter(|insert| insert.target == *name).collect();
                 let Some(first) = sources.first() else { continue };
-                let plan = memory_plan(&sources, schema)?;
+                let plan = memory_plan(&sources, schema, &table.declared)?;
                 add(Unit::Relation(name.clone()), plan, &first.settings, place)?;
             }
         }
@@ -134,22 +142,16 @@ fn drafts(catalog: &Catalog, inserts: &[Insert]) -> Result<BTreeMap<Unit, Draft>
 }
 
 /// Lays the inserts of a table between statements together, under its columns.
-fn memory_plan(inserts: &[&Insert], schema: &SchemaRef) -> Result<LogicalPlan> {
+fn memory_plan(inserts: &[&Insert], schema: &SchemaRef, declared: &Declared) -> Result<LogicalPlan> {
     let mut inputs = Vec::with_capacity(inserts.len());
     for insert in inserts {
-        let matched = crate::columns::match_columns(insert, schema)?;
-        let exprs: Vec<Expr> = matched
-            .into_iter()
-            .zip(schema.fields())
-            .map(|(index, field)| {
-                let expr = match index {
-                    Some(index) => Expr::from(insert.plan.schema().qualified_field(index)),
-                    None => Expr::Literal(ScalarValue::Null, None),
-                };
-                cast(expr, field.data_type().clone()).alias(field.name())
-            })
-            .collect();
-        let plan = LogicalPlanBuilder::from(insert.plan.clone()).project(exprs).and_then(LogicalPlanBuilder::build);
+        let Filling { given, all, .. } = filling(insert, schema, Some(declared), insert.plan.schema())?;
+        let plan = LogicalPlanBuilder::from(insert.plan.clone()).project(given);
+        let plan = match all {
+            Some(all) => plan.and_then(|plan| plan.project(all)),
+            None => plan,
+        };
+        let plan = plan.and_then(LogicalPlanBuilder::build);
         inputs.push(Arc::new(plan.map_err(|e| from_datafusion(e, &insert.place, &[]))?));
     }
     match inputs.len() {

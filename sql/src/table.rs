@@ -2,23 +2,26 @@
 //! the system behind it. Its state is the declaration, and the source's spec once something reads the table.
 
 use crate::catalog::Context;
-use crate::create_table::{OptionSyntax, TableSyntax, WatermarkSyntax};
+use crate::create_table::{OptionSyntax, Placed, TableSyntax, WatermarkSyntax};
+use crate::declared::{Declared, planned, unqualified};
 use crate::errors::{at_ident, from_datafusion};
 use crate::lookup_table::Looker;
 use crate::near::help_for_name;
 use crate::parser::normalized;
 use crate::position::{Place, WithPlace};
-use crate::settings::{Lateness, parse_duration, parse_late};
+use crate::settings::{LateSetting, Lateness, parse_duration, parse_late};
 use crate::types::TIMESTAMP;
 use crate::windows::mark_event_time;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
-use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, ColumnOptionDef, Ident};
+use datafusion::sql::planner::ParserOptions;
+use datafusion::sql::sqlparser::ast::{self, Ident};
 use headwater_contracts::Contract;
-use headwater_core::{Connector, Error, OperatorSpec, Options, Registry, Result, SourceSpec, Span, TableDefinition};
-use headwater_operators::DecodeContract;
+use headwater_core::{
+    Connector, Error, OperatorSpec, Options, Registry, Result, SourceSpec, Span, TableDefinition, metadata_column,
+};
+use headwater_operators::{Debezium, DecodeContract};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -34,6 +37,15 @@ const CONTRACT_VERSION: &str = "_time";
 /// The column of contract tables that dead letters take their position from.
 pub(crate) const CONTRACT_POSITION: &str = "_position";
 
+/// The format whose records are changes of rows.
+const DEBEZIUM: &str = "debezium_json";
+/// The metadata that dead letters take their position from, where the connector knows it.
+const POSITION: &str = "position";
+
+/// The options that the planner reads itself. They are the same wherever a pipeline runs.
+pub(crate) const OWN_OPTIONS: [&str; 7] =
+    ["connector", "type", "contract", "late", "allowed_lateness", "event_time_field", "version"];
+
 /// What a table may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -48,10 +60,13 @@ pub(crate) struct Table {
     pub(crate) place: Place,
     pub(crate) definition: TableDefinition,
     pub(crate) connector: Arc<dyn Connector>,
+    /// The columns as declared; `None` where they are left out.
+    pub(crate) declared: Option<Declared>,
     pub(crate) contract: Option<&'static Contract>,
     pub(crate) primary_key: Vec<Ident>,
     pub(crate) lateness: Lateness,
     pub(crate) role: Option<Role>,
+    key_is_promised: bool,
     watermark: Option<WatermarkSyntax>,
     option_spans: Vec<(String, Span)>,
     reader: OnceLock<Reader>,
@@ -68,6 +83,8 @@ pub(crate) struct Reader {
     pub(crate) event_time: Option<(Expr, Expr)>,
     /// The key and the version column, where rows are corrected by rows of the same key.
     pub(crate) dedup: Option<(Vec<usize>, usize)>,
+    /// Where records are changes of rows, the key by which they say which row is meant; empty where they say all of it.
+    pub(crate) changelog: Option<Vec<usize>>,
 }
 
 impl Table {
@@ -83,7 +100,10 @@ impl Table {
         let option_spans: Vec<(String, Span)> = options.iter().map(|o| (o.name.clone(), o.span)).collect();
         let span_of_option =
             |name: &str| option_spans.iter().find(|(n, _)| n == name).map_or(context.place.start(), |(_, span)| *span);
-        let schema = declared_schema(&syntax, context)?;
+        let declared = Declared::new(&syntax, context)?;
+        let schema = declared.as_ref().map(|declared| declared.schema.clone());
+        let written = options.iter().filter_map(|option| Some((option.name.clone(), option.written.clone()?)));
+        let written: Vec<(String, String)> = written.collect();
         let mut values: Vec<(String, String)> = options.into_iter().map(|option| (option.name, option.value)).collect();
         let Some(at) = values.iter().position(|(name, _)| name == "connector") else {
             let names: Vec<&str> = registry.iter().map(|connector| connector.name()).collect();
@@ -97,7 +117,8 @@ impl Table {
             values.retain(|(name, _)| name != "format");
             values.push(("format".to_owned(), "raw".to_owned()));
         }
-        let options: Options = values.into_iter().collect();
+        let mut options: Options = values.into_iter().collect();
+        written.into_iter().for_each(|(name, written)| options.hide(name, written));
         let place = context.place.clone();
         let primary_key = key_indices(&syntax.primary_key, schema.as_ref())?;
         let mut table = Self {
@@ -105,8 +126,10 @@ impl Table {
             name,
             place,
             connector,
+            declared,
             contract: None,
             primary_key: syntax.primary_key,
+            key_is_promised: syntax.key_is_promised,
             lateness: Lateness::default(),
             role: None,
             watermark: syntax.watermark,
@@ -148,6 +171,14 @@ impl Table {
             let error = Error::invalid(format!("the columns of '{}' are those of its contract", self.name));
             return Err(at(error.with_help("leave the columns out, or leave contract out"), "contract"));
         }
+        let has_version = options.get("version").is_some();
+        if self.is_changelog() && has_version {
+            let error = Error::invalid("a change says itself which row is newer: it comes later");
+            return Err(at(error.with_help("leave version out, or read the format json"), "version"));
+        }
+        // Changes come in the order in which they were made, whatever the event time of the rows: a deletion of an old
+        // row must find its window.
+        let late = if self.is_changelog() && allowed_ns.is_none() { late.or(Some(LateSetting::Update)) } else { late };
         if let Some(column) = short_form {
             self.watermark = Some(WatermarkSyntax { column, expression: None });
         }
@@ -205,15 +236,46 @@ impl Table {
                 (source, Some(Arc::new(decode) as Arc<dyn OperatorSpec>), schema)
             }
             None => {
-                let source = self.connector.source(&self.definition).map_err(|e| self.placed(e))?;
-                self.check_options(&self.definition.options)?;
+                let definition = self.delivered()?;
+                let source = self.connector.source(&definition).map_err(|e| self.placed(e))?;
+                self.check_options(&definition.options)?;
                 let schema = self.definition.schema.clone().unwrap_or_else(|| source.schema());
                 (source, None, schema)
             }
         };
         let (schema, event_time) = self.event_time(&schema, context)?;
-        let dedup = self.dedup(&schema)?;
-        Ok(Reader { source, decode, schema, event_time, dedup })
+        let dedup = if self.is_changelog() { None } else { self.dedup(&schema)? };
+        let key = || key_indices(&self.primary_key, Some(&schema));
+        let changelog = if self.is_changelog() { Some(key()?) } else { None };
+        Ok(Reader { source, decode, schema, event_time, dedup, changelog })
+    }
+
+    /// Whether the records are changes of rows.
+    fn is_changelog(&self) -> bool {
+        self.contract.is_none() && self.definition.options.get("format") == Some(DEBEZIUM)
+    }
+
+    /// Returns the table as its connector reads it: without what is computed afterwards.
+    fn delivered(&self) -> Result<TableDefinition> {
+        let mut definition = self.definition.clone();
+        if let Some(declared) = &self.declared {
+            declared.check_metadata(self.connector.name(), self.connector.metadata_keys())?;
+            definition.schema = Some(declared.delivered());
+        }
+        if self.is_changelog() {
+            if let Some((name, span)) = self.declared.as_ref().and_then(Declared::metadata) {
+                let error =
+                    Error::invalid(format!("the column '{name}' is about one record, a row here is made by several"));
+                return Err(error.with_help("leave METADATA out, or read the format json").with_place(span));
+            }
+            let mut fields = Debezium::envelope(&*definition.columns().map_err(|e| self.placed(e))?);
+            if self.connector.metadata_keys().contains(&POSITION) {
+                fields.push(metadata_column(Field::new(CONTRACT_POSITION, DataType::Utf8, false), POSITION));
+            }
+            definition.schema = Some(Arc::new(Schema::new(fields)));
+            definition.options.set("format", "json");
+        }
+        Ok(definition)
     }
 
     fn event_time(&self, schema: &SchemaRef, context: &Context<'_>) -> Result<(SchemaRef, Option<(Expr, Expr)>)> {
@@ -238,7 +300,7 @@ impl Table {
         }
         let marked = mark_event_time(schema, index);
         let event_time = Expr::Column(Column::new_unqualified(&column));
-        let expression = self.watermark.as_ref().and_then(|watermark| watermark.expression.clone());
+        let expression = self.watermark.as_ref().and_then(|watermark| watermark.expression.as_ref());
         let watermark = match expression {
             None => event_time.clone(),
             Some(expression) => plan_watermark(expression, &marked, context)?,
@@ -250,7 +312,7 @@ impl Table {
         if self.contract.is_some() && self.primary_key.is_empty() {
             return Ok(Some((vec![schema.index_of(CONTRACT_KEY)?], schema.index_of(CONTRACT_VERSION)?)));
         }
-        if self.primary_key.is_empty() {
+        if self.primary_key.is_empty() || self.key_is_promised {
             return Ok(None);
         }
         let key = key_indices(&self.primary_key, Some(schema))?;
@@ -267,7 +329,7 @@ impl Table {
             (None, None) => {
                 let error =
                     Error::invalid(format!("'{}' has a PRIMARY KEY, but nothing says which row is newer", self.name));
-                let help = "add version = 'column' to WITH, declare WATERMARK FOR a column, or remove PRIMARY KEY";
+                let help = "add version = 'column' to WITH, declare WATERMARK FOR a column, or write NOT ENFORCED";
                 return Err(at_ident(error.with_help(help), &self.primary_key[0]));
             }
         };
@@ -277,7 +339,7 @@ impl Table {
     /// Checks that somebody asked for every option.
     pub(crate) fn check_options(&self, options: &Options) -> Result<()> {
         // The options that the planner reads are known to every table.
-        for name in ["type", "contract", "late", "allowed_lateness", "event_time_field", "version"] {
+        for name in &OWN_OPTIONS[1..] {
             options.get(name);
         }
         if self.contract.is_some() {
@@ -288,7 +350,7 @@ impl Table {
 }
 
 /// Checks that the columns of a key exist and returns their places; all are 0 where no columns are declared.
-fn key_indices(key: &[Ident], schema: Option<&SchemaRef>) -> Result<Vec<usize>> {
+pub(crate) fn key_indices(key: &[Ident], schema: Option<&SchemaRef>) -> Result<Vec<usize>> {
     let Some(schema) = schema else { return Ok(Vec::new()) };
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let find = |ident: &Ident| {
@@ -301,51 +363,16 @@ fn key_indices(key: &[Ident], schema: Option<&SchemaRef>) -> Result<Vec<usize>> 
     key.iter().map(find).collect()
 }
 
-/// Turns declared columns into a schema; `None` where they are left out.
-pub(crate) fn declared_schema(syntax: &TableSyntax, context: &Context<'_>) -> Result<Option<SchemaRef>> {
-    if syntax.columns.is_empty() {
-        return Ok(None);
-    }
-    let planner = SqlToRel::new_with_options(context, parser_options());
-    let mut fields: Vec<Field> = Vec::with_capacity(syntax.columns.len());
-    for column in &syntax.columns {
-        let not_null = ColumnOptionDef { name: None, option: ColumnOption::NotNull };
-        let key = syntax.primary_key.iter().any(|ident| normalized(ident) == normalized(&column.name));
-        let options = if column.not_null || key { vec![not_null] } else { Vec::new() };
-        let definition = ColumnDef { name: column.name.clone(), data_type: column.data_type.clone(), options };
-        let schema = planner.build_schema(vec![definition]).map_err(|_| {
-            let error = Error::invalid(format!("the type {} is not supported", column.data_type));
-            let help = "use BOOLEAN, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, DATE, TIMESTAMP, \
-                        a type with [], or STRUCT<name type, …>";
-            error.with_help(help).with_place(column.type_span)
-        })?;
-        let field = schema.field(0).clone();
-        if fields.iter().any(|other| other.name() == field.name()) {
-            let error = Error::invalid(format!("the column '{}' is declared twice", field.name()));
-            return Err(at_ident(error.with_help("give one of them another name"), &column.name));
-        }
-        fields.push(field);
-    }
-    Ok(Some(Arc::new(Schema::new(fields))))
-}
-
 /// How DataFusion reads SQL for us.
 pub(crate) fn parser_options() -> ParserOptions {
     ParserOptions::new().with_map_string_types_to_utf8view(false).with_collect_spans(true)
 }
 
-fn plan_watermark(
-    expression: datafusion::sql::sqlparser::ast::Expr,
-    schema: &SchemaRef,
-    context: &Context<'_>,
-) -> Result<Expr> {
-    let fail = |e| from_datafusion(e, context.place, &context.functions.all_names());
-    let qualifiers = vec![None::<TableReference>; schema.fields().len()];
-    let schema = DFSchema::from_field_specific_qualified_schema(qualifiers, schema).map_err(fail)?;
-    let planner = SqlToRel::new_with_options(context, parser_options());
-    let expr = planner.sql_to_expr(expression, &schema, &mut PlannerContext::new()).map_err(fail)?;
-    let expr = crate::optimize::coerced(expr, &schema, &context.functions.config).map_err(fail)?;
-    let data_type = datafusion::logical_expr::ExprSchemable::get_type(&expr, &schema).map_err(fail)?;
+fn plan_watermark(watermark: &Placed<ast::Expr>, schema: &SchemaRef, context: &Context<'_>) -> Result<Expr> {
+    let expr = planned(watermark, schema, "a watermark", context)?;
+    let schema = unqualified(schema, context)?;
+    let data_type = datafusion::logical_expr::ExprSchemable::get_type(&expr, &schema)
+        .map_err(|e| from_datafusion(e, context.place, &[]))?;
     if matches!(data_type, DataType::Timestamp(..)) {
         return Ok(if data_type == TIMESTAMP { expr } else { datafusion::logical_expr::cast(expr, TIMESTAMP) });
     }

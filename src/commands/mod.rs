@@ -17,7 +17,7 @@ pub(crate) async fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { file, parallelism } => run::run(&file, parallelism).await?,
         Command::Check { file } => run::check(&file)?,
-        Command::Explain { file } => run::explain(&file)?,
+        Command::Explain { file, verbose, changes } => run::explain(&file, run::detail(verbose, changes))?,
         Command::Query { sql, data } => query::query(&data.data, &sql)?,
         Command::Contracts(command) => return contracts::contracts(&command),
         Command::Import(import) => return import::import(&import),

@@ -4,7 +4,7 @@ use crate::output::show;
 use crate::wiring::SqlPlanner;
 use headwater_core::{Counter, Error, Result, SystemClock};
 use headwater_engine::{EngineOptions, NodeKind, Outcome, RunReport, start};
-use headwater_pipelines::Planner;
+use headwater_sql::{Detail, Prepared};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,10 @@ use std::sync::Arc;
 /// Runs a pipeline until its input ends or Ctrl-C, and prints how many rows went where.
 pub(crate) async fn run(file: &Path, parallelism: usize) -> Result<()> {
     let (name, sql, planner) = read(file)?;
-    let graph = planner.plan(&name, &sql)?;
+    let Prepared { explanations, graph } = planner.prepare(&name, &sql)?;
+    explanations.into_iter().for_each(|text| show(text));
+    // A file that only explains is done.
+    let Some(graph) = graph else { return Ok(()) };
     let mut options = EngineOptions::new(name, Arc::new(SystemClock));
     options.parallelism = parallelism;
     let handle = start(graph, options)?;
@@ -37,10 +40,19 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     planner.check(&name, &sql)
 }
 
+/// Returns how much is to be said.
+pub(crate) fn detail(verbose: bool, changes: bool) -> Detail {
+    match (verbose, changes) {
+        (true, _) => Detail::Verbose,
+        (false, true) => Detail::Changes,
+        (false, false) => Detail::Plan,
+    }
+}
+
 /// Prints the graph of a pipeline.
-pub(crate) fn explain(file: &Path) -> Result<()> {
+pub(crate) fn explain(file: &Path, detail: Detail) -> Result<()> {
     let (name, sql, planner) = read(file)?;
-    show(planner.explain(&name, &sql)?);
+    show(planner.explain(&name, &sql, detail)?);
     Ok(())
 }
 

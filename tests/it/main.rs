@@ -6,6 +6,7 @@ mod faults;
 mod impact_sql;
 mod nexmark;
 mod oracle;
+mod random_sql;
 mod readme;
 mod serve;
 mod sql_files;

@@ -1,5 +1,6 @@
 //! Every file of `tests/sql`, run by the binary. A pipeline must leave what its golden says, at every parallelism; a
-//! mistake must be shown where it is. `UPDATE_EXPECT=1` rewrites the goldens. The state is one folder for each run.
+//! mistake must be shown where it is. Where there is a golden of a plan (`.plan`, `.verbose.plan`, `.changes.plan`),
+//! `explain` must print it. `UPDATE_EXPECT=1` rewrites the goldens. The state is one folder for each run.
 
 use crate::support::{Ran, Workplace, repository};
 use rusqlite::Connection;
@@ -169,6 +170,30 @@ fn pipelines_leave_what_their_goldens_say_at_every_parallelism() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The endings of goldens of plans, and how `explain` is asked for them.
+const PLANS: [(&str, &[&str]); 3] = [("plan", &[]), ("verbose.plan", &["--verbose"]), ("changes.plan", &["--changes"])];
+
+#[test]
+fn plans_are_what_their_goldens_say() {
+    let (mut n_plans, mut wrong) = (0, String::new());
+    for file in sql_files(false) {
+        for (end, flags) in PLANS {
+            let golden = file.with_extension(end);
+            let Ok(expected) = fs::read_to_string(&golden) else { continue };
+            n_plans += 1;
+            let place = place_for(&file);
+            let found = place.headwater(&[&["explain", PIPELINE], flags].concat()).succeeded().stdout;
+            if std::env::var_os("UPDATE_EXPECT").is_some() {
+                fs::write(&golden, &found).unwrap();
+            } else if found != expected {
+                writeln!(wrong, "{}\nexpected:\n{expected}\nfound:\n{found}", golden.display()).unwrap();
+            }
+        }
+    }
+    assert!(n_plans >= 12, "there are {n_plans} plans");
     assert!(wrong.is_empty(), "{wrong}");
 }
 

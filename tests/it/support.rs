@@ -71,6 +71,8 @@ impl Workplace {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null()).env_remove("HEADWATER_LOG");
+        // What `{{ HEADWATER_TEST_FOLDER }}` in options stands for.
+        command.env("HEADWATER_TEST_FOLDER", "inputs");
         command
     }
 

@@ -26,11 +26,6 @@ impl Listing {
         Self { path: path.to_owned(), base: base.to_owned(), many }
     }
 
-    /// Returns the path as the user wrote it.
-    pub(super) fn path(&self) -> &str {
-        &self.path
-    }
-
     /// Returns the files, sorted by path; there is at least one.
     pub(super) fn files(&self) -> Result<Vec<File>> {
         let path = self.base.join(&self.path);

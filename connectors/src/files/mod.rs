@@ -13,6 +13,9 @@
 //! | `record_bytes_max` | the longest record, 1 MiB by default; a longer one is a dead letter |
 //! | `csv.header`, `csv.delimiter`, `csv.quote`, `csv.null_value` | see `formats` |
 //! | `json.timestamp_format` | `rfc3339` (default) or `unix_millis` |
+//! | `json.unstructured` | `true`: a line is one JSON value, kept as text in the only column |
+//!
+//! `METADATA FROM` knows `path` (the file) and `position` (the file, and the byte or row in it).
 
 mod compression;
 mod lines;
@@ -22,6 +25,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use crate::formats::metadata::{PATH, POSITION};
 use crate::formats::records::{Cutting, Tail};
 use crate::formats::{BadData, FormatKind, LineFormat};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -52,6 +56,10 @@ impl Connector for SingleFile {
         false
     }
 
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        &[PATH, POSITION]
+    }
+
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
         let kind = FormatKind::parse(&table.options, table.options.require("path")?)?;
         Ok(Arc::new(FilesSpec::new(table, self.name(), kind)?))
@@ -67,6 +75,10 @@ impl Connector for Filesystem {
         false
     }
 
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        &[PATH, POSITION]
+    }
+
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
         let kind = FormatKind::parse(&table.options, table.options.require("path")?)?;
         Ok(Arc::new(FilesSpec::new(table, self.name(), kind)?))
@@ -80,6 +92,10 @@ impl Connector for Parquet {
 
     fn writes(&self) -> bool {
         false
+    }
+
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        &[PATH, POSITION]
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {
@@ -100,6 +116,8 @@ enum FileFormat {
 pub(crate) struct FilesSpec {
     connector: &'static str,
     table: String,
+    /// The path as it may be shown.
+    path: String,
     listing: Listing,
     format: FileFormat,
     kind: FormatKind,
@@ -127,7 +145,8 @@ impl FilesSpec {
         };
         let bad_data = BadData::parse(&table.options)?;
         let wanted = declared.clone();
-        Ok(Self { connector, table: table.name.clone(), listing, format, kind, bad_data, declared, wanted })
+        let path = table.options.shown("path").unwrap_or_default().to_owned();
+        Ok(Self { connector, table: table.name.clone(), path, listing, format, kind, bad_data, declared, wanted })
     }
 }
 
@@ -135,7 +154,7 @@ impl FilesSpec {
 impl SourceSpec for FilesSpec {
     fn describe(&self) -> String {
         let names: Vec<&str> = self.wanted.fields().iter().map(|field| field.name().as_str()).collect();
-        format!("{} {} '{}' [{}]", self.connector, self.kind.name(), self.listing.path(), names.join(", "))
+        format!("{} {} '{}' [{}]", self.connector, self.kind.name(), self.path, names.join(", "))
     }
 
     fn schema(&self) -> SchemaRef {

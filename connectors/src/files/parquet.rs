@@ -4,13 +4,14 @@
 
 use super::listing::File;
 use super::source::{FileReader, Piece};
+use crate::formats::metadata::PATH;
 use crate::formats::payload;
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
-use headwater_core::{DeadLetter, Error, Reason, Result};
+use headwater_core::{DeadLetter, Error, Reason, Result, metadata_key};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use std::sync::Arc;
@@ -58,7 +59,7 @@ impl ParquetReader {
         }
         let present = builder.schema().clone();
         for field in self.wanted.fields() {
-            if !field.is_nullable() && present.index_of(field.name()).is_err() {
+            if metadata_key(field).is_none() && !field.is_nullable() && present.index_of(field.name()).is_err() {
                 let names: Vec<&str> = present.fields().iter().map(|field| field.name().as_str()).collect();
                 return Err(Error::data(format!("'{}' has no column '{}'", self.file.name, field.name()))
                     .with_help(format!("it has: {}", names.join(", "))));
@@ -71,14 +72,34 @@ impl ParquetReader {
         Ok((reader, RecordBatch::new_empty(self.wanted.clone())))
     }
 
-    fn cast(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    /// Lays out rows, the first of which has the number `first` in its file.
+    fn cast(&self, rows: &RecordBatch, first: usize) -> Result<RecordBatch, ArrowError> {
         let checked = CastOptions { safe: false, ..CastOptions::default() };
-        let columns = self.wanted.fields().iter().map(|field| match rows.column_by_name(field.name()) {
-            Some(column) => cast_with_options(column, field.data_type(), &checked),
-            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
-        });
+        let name = &self.file.name;
+        let columns =
+            self.wanted.fields().iter().map(|field| match (metadata_key(field), rows.column_by_name(field.name())) {
+                (Some(PATH), _) => Ok(texts((0..rows.num_rows()).map(|_| name.clone()))),
+                (Some(_), _) => Ok(texts((0..rows.num_rows()).map(|row| format!("{name}:{}", first + row)))),
+                (None, Some(column)) => cast_with_options(column, field.data_type(), &checked),
+                (None, None) => Ok(new_null_array(field.data_type(), rows.num_rows())),
+            });
         let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
         RecordBatch::try_new(self.wanted.clone(), columns)
+    }
+
+    fn letter(&self, row: &RecordBatch, number: usize, error: &ArrowError) -> Result<DeadLetter> {
+        let lacks = |field: &&Arc<Field>| {
+            let column = row.column_by_name(field.name());
+            !field.is_nullable() && metadata_key(field).is_none() && column.is_some_and(|column| column.is_null(0))
+        };
+        let missing = self.wanted.fields().iter().find(lacks).map(|field| field.name().clone());
+        let (reason, message) = match &missing {
+            Some(name) => (Reason::MissingField, format!("row {number}: the field '{name}' is missing")),
+            None => (Reason::MalformedField, format!("row {number}: {error}")),
+        };
+        let (path, source) = (missing.unwrap_or_default(), self.table.clone());
+        let position = format!("{}:{number}", self.file.name);
+        Ok(DeadLetter { reason, message, path, source, position, payload: text(row)? })
     }
 
     /// Casts what can be cast; what cannot becomes one dead letter a row.
@@ -89,16 +110,9 @@ impl ParquetReader {
         good: &mut Vec<RecordBatch>,
         bad: &mut Vec<DeadLetter>,
     ) -> Result<()> {
-        match self.cast(rows) {
+        match self.cast(rows, first) {
             Ok(cast) => good.push(cast),
-            Err(error) if rows.num_rows() == 1 => bad.push(DeadLetter {
-                reason: Reason::MalformedField,
-                message: format!("row {first}: {error}"),
-                path: String::new(),
-                source: self.table.clone(),
-                position: format!("{}:{first}", self.file.name),
-                payload: text(rows)?,
-            }),
+            Err(error) if rows.num_rows() == 1 => bad.push(self.letter(rows, first, &error)?),
             Err(_) => {
                 let half = rows.num_rows() / 2;
                 self.salvage(&rows.slice(0, half), first, good, bad)?;
@@ -107,6 +121,10 @@ impl ParquetReader {
         }
         Ok(())
     }
+}
+
+fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
 }
 
 fn text(rows: &RecordBatch) -> Result<String> {

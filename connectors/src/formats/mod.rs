@@ -6,6 +6,7 @@
 mod csv;
 mod fault;
 mod json;
+pub(crate) mod metadata;
 mod raw;
 pub(crate) mod records;
 mod settings;
@@ -13,7 +14,7 @@ mod settings;
 pub(crate) use csv::{CsvDecoder, CsvSettings};
 pub(crate) use fault::{BadData, Fault, payload};
 pub(crate) use json::{JsonDecoder, TimestampFormat};
-pub(crate) use raw::{RawDecoder, RawStringDecoder, raw_schema};
+pub(crate) use raw::{RawDecoder, RawStringDecoder, UnstructuredDecoder, raw_schema};
 pub(crate) use settings::{FormatKind, LineFormat};
 
 use arrow::array::RecordBatch;

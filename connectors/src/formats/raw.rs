@@ -1,5 +1,5 @@
-//! Records that are not decoded: `raw` (bytes and where they are) for contracts, `raw_string` for lines of text.
-//! Pure; no state but the schema.
+//! Records that are not decoded: `raw` (bytes and where they are) for contracts, `raw_string` for lines of text, and
+//! `json` with `json.unstructured` for JSON values that are kept as text. Pure; no state but the schema.
 
 use super::{Decode, Fault, Item};
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
@@ -67,4 +67,39 @@ impl Decode for RawStringDecoder {
         let message = format!("the line is not UTF-8: {error}");
         Fault { reason: Reason::Undecodable, path: String::new(), message }
     }
+}
+
+/// Delivers JSON values as text in one column.
+pub(crate) struct UnstructuredDecoder(SchemaRef);
+
+impl UnstructuredDecoder {
+    /// Makes a decoder for a schema of one text column.
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self(schema)
+    }
+}
+
+impl Decode for UnstructuredDecoder {
+    fn schema(&self) -> &SchemaRef {
+        &self.0
+    }
+
+    fn decode(&mut self, _: &str, records: &[Item<'_>]) -> Result<RecordBatch, ArrowError> {
+        let values: Vec<&str> = records.iter().map(|item| json_text(item.bytes)).collect::<Result<_, ArrowError>>()?;
+        RecordBatch::try_new(self.0.clone(), vec![Arc::new(StringArray::from_iter_values(values))])
+    }
+
+    fn fault(&mut self, _: &[u8], error: &ArrowError) -> Fault {
+        let message = match error {
+            ArrowError::JsonError(message) => format!("the line is not JSON: {message}"),
+            other => format!("the line is not UTF-8: {other}"),
+        };
+        Fault { reason: Reason::Undecodable, path: String::new(), message }
+    }
+}
+
+/// Returns a JSON value as it is written.
+fn json_text(bytes: &[u8]) -> Result<&str, ArrowError> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|error| ArrowError::JsonError(error.to_string()))?;
+    std::str::from_utf8(bytes).map(str::trim).map_err(|error| ArrowError::ParseError(error.to_string()))
 }

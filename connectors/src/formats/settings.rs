@@ -1,7 +1,11 @@
 //! The options of formats: which there are, and which decoder each makes. Pure; no state.
 
+use super::metadata::{WithMetadata, without_metadata};
 use super::records::{Blank, Cutting, Framing, Tail};
-use super::{CsvDecoder, CsvSettings, Decode, JsonDecoder, RawDecoder, RawStringDecoder, TimestampFormat, raw_schema};
+use super::{
+    CsvDecoder, CsvSettings, Decode, JsonDecoder, RawDecoder, RawStringDecoder, TimestampFormat, UnstructuredDecoder,
+    raw_schema,
+};
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_core::{Error, Options, Result};
 
@@ -61,6 +65,8 @@ impl FormatKind {
 pub(crate) enum LineFormat {
     Csv(CsvSettings),
     Json(TimestampFormat),
+    /// JSON values that are kept as text.
+    Unstructured,
     RawString,
     Raw,
 }
@@ -68,19 +74,21 @@ pub(crate) enum LineFormat {
 impl LineFormat {
     /// Reads the options of a format and checks that it can fill the columns; `None` for Parquet.
     pub(crate) fn parse(kind: FormatKind, options: &Options, schema: &SchemaRef) -> Result<Option<Self>> {
+        let of_record = without_metadata(schema);
+        let schema = of_record.as_ref().unwrap_or(schema);
         Ok(Some(match kind {
             FormatKind::Parquet => return Ok(None),
             FormatKind::Csv => {
                 CsvSettings::check(schema)?;
                 Self::Csv(CsvSettings::parse(options)?)
             }
+            FormatKind::Json if options.parse("json.unstructured", "true or false")?.unwrap_or(false) => {
+                one_text(schema, "json.unstructured keeps a whole line", "(value TEXT) or (value JSON)")?;
+                Self::Unstructured
+            }
             FormatKind::Json => Self::Json(TimestampFormat::parse(options)?),
             FormatKind::RawString => {
-                let fields = schema.fields();
-                if fields.len() != 1 || fields[0].data_type() != &DataType::Utf8 {
-                    return Err(Error::invalid("the format raw_string needs exactly one column of text")
-                        .with_help("declare (value TEXT)"));
-                }
+                one_text(schema, "the format raw_string keeps a whole line", "(value TEXT)")?;
                 Self::RawString
             }
             FormatKind::Raw => {
@@ -97,11 +105,11 @@ impl LineFormat {
     pub(crate) fn cutting(&self, options: &Options, tail: Tail) -> Result<Cutting> {
         let framing = match self {
             Self::Csv(csv) => Framing::Csv { delimiter: csv.delimiter, quote: csv.quote },
-            Self::Json(_) | Self::RawString | Self::Raw => Framing::Line,
+            Self::Json(_) | Self::Unstructured | Self::RawString | Self::Raw => Framing::Line,
         };
         let blank = match self {
             Self::Csv(_) => Blank::Empty,
-            Self::Json(_) | Self::Raw => Blank::WhiteSpace,
+            Self::Json(_) | Self::Unstructured | Self::Raw => Blank::WhiteSpace,
             Self::RawString => Blank::None,
         };
         let record_bytes_max = options.parse("record_bytes_max", "a number of bytes")?.unwrap_or(RECORD_BYTES_MAX);
@@ -125,7 +133,25 @@ impl LineFormat {
         wanted: SchemaRef,
         header: Option<&[u8]>,
     ) -> Result<Box<dyn Decode>> {
+        let Some(of_record) = without_metadata(&wanted) else { return self.record_decoder(declared, wanted, header) };
+        // A record is read, and checked, when only what is known of it is wanted.
+        let of_record = match (of_record.fields().is_empty() || !self.can_project(), without_metadata(declared)) {
+            (true, Some(all)) => all,
+            _ => of_record,
+        };
+        let declared = without_metadata(declared).unwrap_or_else(|| declared.clone());
+        let inner = self.record_decoder(&declared, of_record, header)?;
+        Ok(Box::new(WithMetadata::new(inner, wanted)))
+    }
+
+    fn record_decoder(
+        &self,
+        declared: &SchemaRef,
+        wanted: SchemaRef,
+        header: Option<&[u8]>,
+    ) -> Result<Box<dyn Decode>> {
         Ok(match (self, header) {
+            (Self::Unstructured, _) => Box::new(UnstructuredDecoder::new(wanted)),
             (Self::Csv(csv), Some(header)) => Box::new(CsvDecoder::with_header(csv.clone(), header, wanted)?),
             (Self::Csv(csv), None) => Box::new(CsvDecoder::without_header(csv.clone(), declared, wanted)),
             (Self::Json(timestamps), _) => Box::new(JsonDecoder::new(wanted, *timestamps)),
@@ -133,4 +159,13 @@ impl LineFormat {
             (Self::Raw, _) => Box::new(RawDecoder::new()),
         })
     }
+}
+
+/// Checks that the columns of a record are one text.
+fn one_text(schema: &SchemaRef, why: &str, how: &str) -> Result<()> {
+    let fields = schema.fields();
+    if fields.len() == 1 && fields[0].data_type() == &DataType::Utf8 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{why}, which needs exactly one column of text")).with_help(format!("declare {how}")))
 }

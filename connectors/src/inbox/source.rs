@@ -6,12 +6,15 @@
 //! | `path` | the inbox, by default `inbox` beside the pipeline |
 //! | `mode` | `bounded` (default): to the end that was there when the source was opened; `tail`: goes on |
 //! | `format` | `raw` (default), `json`, `raw_string` |
-//! | `record_bytes_max`, `bad_data`, `json.timestamp_format` | as for files |
+//! | `record_bytes_max`, `bad_data`, `json.timestamp_format`, `json.unstructured` | as for files |
+//!
+//! `METADATA FROM` knows `topic` and `position` (the segment and the byte in it).
 //!
 //! A topic that does not exist yet has no rows. A last line without its line break is being written and is left for
 //! later. It never writes or locks: any number of readers may run beside the writer. State: the open segment.
 
 use super::{check_topic, segment_name, segments};
+use crate::formats::metadata::{POSITION, TOPIC};
 use crate::formats::records::{Chunk, Cutting, Place, Records, Tail};
 use crate::formats::{BadData, Decode, FormatKind, Item, LineFormat, decode_each};
 use arrow::array::RecordBatch;
@@ -37,6 +40,10 @@ impl Connector for InboxConnector {
 
     fn writes(&self) -> bool {
         false
+    }
+
+    fn metadata_keys(&self) -> &'static [&'static str] {
+        &[POSITION, TOPIC]
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {

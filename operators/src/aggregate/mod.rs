@@ -7,8 +7,8 @@ mod state;
 mod weighted;
 mod windows;
 
-use crate::expression::{check_relabel, engine_error, sql, sql_as};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use crate::expression::{check_relabel, engine_error, interval_words, sql, sql_as};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
@@ -162,6 +162,25 @@ impl OperatorSpec for Aggregate {
 
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    fn state(&self) -> Option<String> {
+        let names: Vec<&str> = self.schema.fields()[..self.group.len()].iter().map(|f| f.name().as_str()).collect();
+        if names.is_empty() {
+            return Some("one group; never freed".to_owned());
+        }
+        let freed = match self.windowing.map(|windowing| windowing.late) {
+            Some(Late::DeadLetter) => "freed when the watermark passes the end of its window".to_owned(),
+            Some(Late::Update { allowed_lateness_ns: i64::MAX }) | None => match self.input_changing {
+                true => "freed when all of its rows are taken back".to_owned(),
+                false => "never freed".to_owned(),
+            },
+            Some(Late::Update { allowed_lateness_ns }) => {
+                let allowed = IntervalMonthDayNano::new(0, 0, allowed_lateness_ns);
+                format!("freed when the watermark is {} past the end of its window", interval_words(allowed))
+            }
+        };
+        Some(format!("one group for each ({}); {freed}", names.join(", ")))
     }
 
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {

@@ -138,6 +138,13 @@ impl OperatorSpec for Join {
         self.schema.clone()
     }
 
+    fn state(&self) -> Option<String> {
+        Some(match self.config.inputs_changing {
+            true => "all rows of both sides; a row is freed when it is taken back".to_owned(),
+            false => "all rows of both sides; never freed".to_owned(),
+        })
+    }
+
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         Ok(Box::new(operator::JoinOperator::new(self, context)?))
     }

@@ -5,10 +5,13 @@
 //! run; later commits add to it: text is appended, a Parquet file is rewritten beside and renamed, which is slow for
 //! many epochs (use a folder). No half-written file is ever seen under a final name.
 //!
+//! Changes are written as the net change of their epoch, which is held in memory until it is prepared. With a
+//! `PRIMARY KEY` a row that replaces another one of its key is one `u`.
+//!
 //! | option | meaning |
 //! |---|---|
 //! | `path` | a folder or a file, relative to the pipeline |
-//! | `format` | `json` (default; insertions), `debezium_json` (changes), `csv`, `parquet` |
+//! | `format` | `json`, `debezium_json`, `csv`, `parquet`; by default what the name of the file says, or else `json` for a query that only inserts and `debezium_json` for one that changes rows |
 //! | `rows_per_file_max` | when a file in a folder is full, 1 000 000 by default |
 //! | `csv.header`, `csv.delimiter` | as for reading |
 
@@ -18,7 +21,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 
-use crate::rows::TextFormat;
+use crate::rows::{TextFormat, net_change};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use folder::Folder;
@@ -128,7 +131,11 @@ pub(crate) struct FilesSpec {
     pub(crate) format: Format,
     pub(crate) schema: SchemaRef,
     pub(crate) rows_per_file_max: usize,
+    /// The columns that name a row.
+    pub(crate) key: Vec<usize>,
     is_file: bool,
+    /// Whether nobody said which format it is.
+    is_free: bool,
 }
 
 impl FilesSpec {
@@ -141,12 +148,14 @@ impl FilesSpec {
         let rows = if is_file { None } else { options.parse("rows_per_file_max", "a whole number")? };
         Ok(Self {
             table: table.name.clone(),
-            shown: options.require("path")?.to_owned(),
+            shown: options.shown("path").unwrap_or_default().to_owned(),
             path: table.base.join(options.require("path")?),
             format,
             schema: table.columns()?,
             rows_per_file_max: rows.unwrap_or(ROWS_PER_FILE_MAX),
+            key: table.primary_key.clone(),
             is_file,
+            is_free: options.get("format").is_none() && format == Format::Text(TextFormat::Json),
         })
     }
 }
@@ -164,10 +173,18 @@ impl SinkSpec for FilesSpec {
         }
     }
 
+    fn for_changes(&self) -> Option<Arc<dyn SinkSpec>> {
+        let format = Format::Text(TextFormat::DebeziumJson);
+        self.is_free.then(|| Arc::new(Self { format, is_free: false, ..self.clone() }) as _)
+    }
+
     async fn open(&self, _: &TaskContext) -> Result<Box<dyn Sink>> {
         let spec = self.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<Box<dyn Target>> {
-            Ok(if spec.is_file { Box::new(Single::open(spec)?) } else { Box::new(Folder::open(spec)?) })
+            let (holds_changes, key) = (spec.changes() == Changes::Any, spec.key.clone());
+            let target: Box<dyn Target> =
+                if spec.is_file { Box::new(Single::open(spec)?) } else { Box::new(Folder::open(spec)?) };
+            Ok(if holds_changes { Box::new(Folded { target, key, running: Vec::new() }) } else { target })
         });
         let target = opened.await.map_err(|error| headwater_core::Error::internal(error.to_string()))??;
         Ok(Box::new(FilesSink(Arc::new(Mutex::new(target)))))
@@ -179,6 +196,32 @@ pub(crate) trait Target: Send {
     fn write(&mut self, batch: Batch) -> Result<()>;
     fn prepare(&mut self, epoch: Epoch) -> Result<Prepared>;
     fn commit(&mut self, epoch: Epoch, prepared: &Prepared) -> Result<()>;
+}
+
+/// Holds the changes of the running epoch, so that their net change is what is written.
+struct Folded {
+    target: Box<dyn Target>,
+    key: Vec<usize>,
+    running: Vec<Batch>,
+}
+
+impl Target for Folded {
+    fn write(&mut self, batch: Batch) -> Result<()> {
+        self.running.push(batch);
+        Ok(())
+    }
+
+    fn prepare(&mut self, epoch: Epoch) -> Result<Prepared> {
+        if let Some(net) = net_change(&self.running, &self.key)? {
+            self.target.write(net)?;
+        }
+        self.running.clear();
+        self.target.prepare(epoch)
+    }
+
+    fn commit(&mut self, epoch: Epoch, prepared: &Prepared) -> Result<()> {
+        self.target.commit(epoch, prepared)
+    }
 }
 
 struct FilesSink(Arc<Mutex<Box<dyn Target>>>);

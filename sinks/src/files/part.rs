@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Part {
     path: PathBuf,
     body: Option<Body>,
+    key: Vec<usize>,
     pub(super) n_rows: usize,
 }
 
@@ -53,7 +54,7 @@ impl Part {
                 Body::Text(text, file, Vec::new())
             }
         };
-        Ok(Self { path, body: Some(body), n_rows: 0 })
+        Ok(Self { path, body: Some(body), key: spec.key.clone(), n_rows: 0 })
     }
 
     /// Returns where it is.
@@ -76,7 +77,7 @@ impl Part {
                     false => Batch::append_only(insertions(batch, &self.path.display().to_string())?),
                 };
                 buffer.clear();
-                format.write(&batch, is_first && n_before == 0, buffer)?;
+                format.write(&batch, &self.key, is_first && n_before == 0, buffer)?;
                 file.write_all(buffer).map_err(|error| failure::io("write", &self.path, error))
             }
             None => Err(Error::internal("rows for a file that is closed")),

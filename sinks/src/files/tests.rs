@@ -102,6 +102,11 @@ async fn an_old_file_stays_until_the_first_commit() {
 #[test]
 fn only_debezium_files_hold_changes() {
     let dir = Path::new("/nowhere");
+    let free = SingleFile.sink(&table(dir, &[("path", "o")])).expect("fits");
+    assert_eq!(free.changes(), Changes::AppendOnly);
+    assert_eq!(free.for_changes().expect("another format").changes(), Changes::Any);
+    let said = SingleFile.sink(&table(dir, &[("path", "o"), ("format", "json")])).expect("fits");
+    assert!(said.for_changes().is_none());
     let changes = |format| SingleFile.sink(&table(dir, &[("path", "o"), ("format", format)])).expect("fits").changes();
     assert_eq!(changes("debezium_json"), Changes::Any);
     assert_eq!(changes("json"), Changes::AppendOnly);

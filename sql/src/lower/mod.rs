@@ -3,6 +3,7 @@
 //! is the graph while it grows.
 
 mod aggregate;
+mod columns;
 mod flow;
 mod join;
 mod over;
@@ -29,7 +30,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use flow::{Flow, Wiring};
-use headwater_core::{Error, Graph, Registry, Result};
+use headwater_core::{Error, Graph, NodeId, Registry, Result};
 pub(crate) use sink::STDOUT;
 use sink::SinkNode;
 use std::collections::{BTreeMap, HashMap};
@@ -46,15 +47,22 @@ pub(crate) struct Inputs<'a> {
     pub(crate) base: &'a Path,
 }
 
+/// A graph, and what it does not say itself.
+pub(crate) struct Lowered {
+    pub(crate) graph: Graph,
+    /// For sinks, and for sources whose records are changes, the key that names a row.
+    pub(crate) keys: BTreeMap<NodeId, Vec<String>>,
+}
+
 /// Makes the graph of all plans.
-pub(crate) fn lower(inputs: &Inputs<'_>) -> Result<Graph> {
+pub(crate) fn lower(inputs: &Inputs<'_>) -> Result<Lowered> {
     let mut lowering = Lowering::new(inputs)?;
     for planned in &inputs.shared.plans {
         lowering.unit(planned)?;
     }
-    let graph = lowering.wiring.graph;
-    graph.check()?;
-    Ok(graph)
+    let Lowering { wiring, keys, .. } = lowering;
+    wiring.graph.check()?;
+    Ok(Lowered { graph: wiring.graph, keys })
 }
 
 struct Lowering<'a> {
@@ -63,6 +71,7 @@ struct Lowering<'a> {
     relations: BTreeMap<String, Flow>,
     sinks: BTreeMap<String, SinkNode>,
     n_readers: BTreeMap<String, usize>,
+    keys: BTreeMap<NodeId, Vec<String>>,
     /// Plans that occur more than once under the same settings, and their flow once there is one.
     repeated: HashMap<(&'a Settings, &'a LogicalPlan), Option<Flow>>,
 }
@@ -118,8 +127,8 @@ impl<'a> Lowering<'a> {
             .map_err(|error| Error::internal(error.strip_backtrace()))?;
         }
         let repeated = n_seen.into_iter().filter(|(_, n)| *n > 1).map(|(key, _)| (key, None)).collect();
-        let (wiring, relations, sinks) = Default::default();
-        Ok(Self { inputs, wiring, relations, sinks, n_readers, repeated })
+        let (wiring, relations, sinks, keys) = Default::default();
+        Ok(Self { inputs, wiring, relations, sinks, n_readers, keys, repeated })
     }
 
     fn unit(&mut self, planned: &'a Planned) -> Result<()> {
@@ -133,6 +142,10 @@ impl<'a> Lowering<'a> {
         match &planned.unit {
             Unit::Insert(number) => self.write(&self.inputs.inserts[*number], flow, scope),
             Unit::Relation(name) => {
+                let flow = match self.inputs.catalog.get(name) {
+                    Some(Relation::Memory { table, .. }) => self.stored(table, flow, scope)?,
+                    _ => flow,
+                };
                 let kind =
                     if matches!(self.inputs.catalog.get(name), Some(Relation::View { .. })) { "view" } else { "table" };
                 let is_shared = self.n_readers.get(name).is_some_and(|n| *n > 1);

@@ -4,8 +4,10 @@
 use super::flow::Flow;
 use super::{Lowering, Scope};
 use crate::catalog::Relation;
-use crate::columns::match_columns;
+use crate::columns::filling;
+use crate::declared::Declared;
 use crate::errors::at_ident;
+use crate::memory::Memory;
 use crate::near::help_for_name;
 use crate::parser::normalized;
 use crate::position::WithPlace;
@@ -13,9 +15,8 @@ use crate::share::Insert;
 use crate::table::Table;
 use crate::types::plain;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, cast};
 use headwater_core::{Changes, Error, Exchange, NodeBody, NodeId, Options, Result, SinkSpec, TableDefinition};
+use headwater_operators::{self as operators, Deletions};
 use std::sync::Arc;
 
 /// The name of the connector that shows the result of a bare `SELECT`.
@@ -38,33 +39,27 @@ impl<'a> Lowering<'a> {
             self.sinks.insert(insert.target.clone(), node);
         }
         let SinkNode { node, schema, key, spec } = &self.sinks[&insert.target];
-        let (node, schema, key, spec) = (*node, schema.clone(), key.clone(), spec.clone());
+        let (node, schema, key, mut spec) = (*node, schema.clone(), key.clone(), spec.clone());
         if flow.changing {
+            if let Some(other) = spec.for_changes() {
+                spec = other;
+                self.wiring.graph.nodes[node].body = NodeBody::Sink(spec.clone());
+                self.sinks.entry(insert.target.clone()).and_modify(|sink| sink.spec = spec.clone());
+            }
             check_changes(insert, &key, spec.as_ref())?;
         }
-        let mut exprs = Vec::with_capacity(schema.fields().len());
-        let mut is_identity = flow.schema.fields().len() == schema.fields().len();
-        for (place, (field, index)) in schema.fields().iter().zip(match_columns(insert, &schema)?).enumerate() {
-            let expr = match index {
-                Some(index) => {
-                    let found = flow.schema.field(index);
-                    is_identity &= index == place && found.name() == field.name();
-                    let column = Expr::from(flow.schema.qualified_field(index));
-                    if found.data_type() == field.data_type() {
-                        column
-                    } else {
-                        is_identity = false;
-                        cast(column, field.data_type().clone())
-                    }
-                }
-                None => {
-                    is_identity = false;
-                    cast(Expr::Literal(ScalarValue::Null, None), field.data_type().clone())
-                }
-            };
-            exprs.push(expr.alias(field.name()));
+        let declared = match self.inputs.catalog.get(&insert.target) {
+            Some(Relation::Table(table)) => table.declared.as_ref(),
+            _ => None,
+        };
+        let filling = filling(insert, &schema, declared, &flow.schema)?;
+        let mut flow = if filling.is_identity { flow } else { self.project(flow, &filling.given, scope)? };
+        if let Some(all) = &filling.all {
+            flow = self.project(flow, all, scope)?;
         }
-        let flow = if is_identity { flow } else { self.project(flow, &exprs, scope)? };
+        let may_lack = |index: &usize| !schema.field(*index).is_nullable() && flow.schema.field(*index).is_nullable();
+        let required: Vec<usize> = (0..schema.fields().len()).filter(may_lack).collect();
+        let flow = not_null(flow, required)?;
         let exchange = match (spec.parallelism_max(), key.is_empty()) {
             (0 | 1, _) => Exchange::Gather,
             (_, false) => Exchange::Hash(key),
@@ -73,6 +68,25 @@ impl<'a> Lowering<'a> {
         let flow = self.exchange(flow, exchange, scope);
         self.wiring.connect(node, flow.feeds);
         Ok(())
+    }
+
+    /// Adds what a table between statements does with its rows.
+    pub(super) fn stored(&mut self, table: &Memory, flow: Flow, scope: Scope<'_>) -> Result<Flow> {
+        let fields = table.declared.schema.fields();
+        let place = |index: &usize| flow.schema.index_of_column_by_name(None, fields[*index].name());
+        let may_lack = |at: &usize| flow.schema.field(*at).is_nullable();
+        let required = table.required().iter().filter_map(place).filter(may_lack).collect();
+        let dedup = table
+            .dedup
+            .as_ref()
+            .and_then(|(key, version)| Some((key.iter().map(place).collect::<Option<Vec<usize>>>()?, place(version)?)));
+        let flow = not_null(flow, required)?;
+        let Some((key, version)) = dedup else { return Ok(flow) };
+        let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
+        flow.label = "dedup";
+        flow.changing = true;
+        let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
+        Ok(flow.then(operators::Dedup::new(rows, key, version)?, schema))
     }
 
     fn sink(&mut self, insert: &Insert, scope: Scope<'a>) -> Result<SinkNode> {
@@ -87,6 +101,7 @@ impl<'a> Lowering<'a> {
         let name = self.wiring.unique(&format!("sink_{}", insert.target));
         let parallelism_max = spec.parallelism_max().max(1);
         let node = self.wiring.graph.add(name, NodeBody::Sink(spec.clone()), parallelism_max);
+        self.keys.insert(node, key.iter().map(|index| schema.field(*index).name().clone()).collect());
         Ok(SinkNode { node, schema, key, spec })
     }
 
@@ -105,11 +120,24 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// Adds what refuses rows that lack one of these columns.
+fn not_null(flow: Flow, required: Vec<usize>) -> Result<Flow> {
+    if required.is_empty() {
+        return Ok(flow);
+    }
+    let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
+    Ok(flow.then(operators::NotNull::new(&rows, required, Deletions::Drop, rows.clone())?, schema))
+}
+
 fn table_sink(table: &Table, insert: &Insert) -> Result<(Arc<dyn SinkSpec>, SchemaRef, Vec<usize>)> {
     if table.is_source_only() {
         let error = Error::invalid(format!("the table '{}' is a source and cannot be written", table.name));
         let span = insert.place.find_words(&["INTO", &table.name]).unwrap_or_else(|| insert.place.start());
         return Err(error.with_help("insert into a table that is a sink").with_place(span));
+    }
+    if let Some((column, span)) = table.declared.as_ref().and_then(Declared::metadata) {
+        let error = Error::invalid(format!("the column '{column}' is METADATA, so '{}' cannot be written", table.name));
+        return Err(error.with_help("declare another table for writing, without it").with_place(span));
     }
     let schema = table.definition.schema.clone().unwrap_or_else(|| inferred(insert));
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -150,7 +178,8 @@ fn check_changes(insert: &Insert, key: &[usize], sink: &dyn SinkSpec) -> Result<
         ),
         Changes::AppendOnly => (
             format!("the rows of this query are corrected later, but '{}' can only be appended to", insert.target),
-            "group by tumble(interval '…') with SET emit = 'final', or write to a table with a PRIMARY KEY",
+            "write format = 'debezium_json' or a table with a PRIMARY KEY, or group by tumble(interval '…') with \
+             SET emit = 'final'",
         ),
     };
     let span = insert.place.find_words(&["INTO", &insert.target]).unwrap_or_else(|| insert.place.start());

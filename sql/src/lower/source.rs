@@ -1,12 +1,11 @@
-//! Lowers a table that is read: the source, what it decodes, its event time, and the correction of rows by key.
+//! Lowers a table that is read: the source, its event time, and the correction of rows by key.
 
+use super::columns::Columns;
 use super::flow::{Feed, Flow, flow_like};
 use super::{Lowering, Scope, qualified};
 use crate::table::{CONTRACT_POSITION, Reader, Table};
-use datafusion::arrow::datatypes::Schema;
 use datafusion::common::Column;
-use datafusion::physical_expr::expressions;
-use headwater_core::{EventTimeSpec, Exchange, NodeBody, OperatorSpec, Result};
+use headwater_core::{EventTimeSpec, Exchange, NodeBody, Result};
 use headwater_operators as operators;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,18 +13,9 @@ use std::sync::Arc;
 impl Lowering<'_> {
     pub(super) fn source(&mut self, table: &Table, reader: &Reader, scope: Scope<'_>) -> Result<Flow> {
         let kept: Vec<usize> = self.kept_columns(table, reader).into_iter().collect();
-        let all = reader.schema.fields().len();
         let rows = Arc::new(reader.schema.project(&kept)?);
-        let mut source = reader.source.clone();
-        let mut operators: Vec<Arc<dyn OperatorSpec>> = reader.decode.iter().cloned().collect();
-        if kept.len() < all {
-            let narrow = if reader.decode.is_none() { source.project(&kept) } else { None };
-            match narrow {
-                Some(narrow) => source = narrow,
-                None => operators.push(Arc::new(pick(&kept, &reader.schema)?.with_schema(rows.clone())?)),
-            }
-        }
-        let schema = Arc::new(qualified(vec![None; kept.len()], &rows).map_err(|e| scope.fail(e))?);
+        let Columns { source, operators, schema: delivered } = self.source_columns(table, reader, &kept, scope)?;
+        let schema = Arc::new(qualified(vec![None; kept.len()], &delivered).map_err(|e| scope.fail(e))?);
         let event_time = match &reader.event_time {
             None => None,
             Some((event_time, watermark)) => {
@@ -34,20 +24,30 @@ impl Lowering<'_> {
                 Some(Arc::new(operators::PhysicalEventTime::new(event_time, watermark)) as Arc<dyn EventTimeSpec>)
             }
         };
-        let parallelism_max = source.parallelism_max().max(1);
+        // Two subtasks would take changes of one row out of their order.
+        let parallelism_max = if reader.changelog.is_some() { 1 } else { source.parallelism_max().max(1) };
         let name = self.wiring.unique(&format!("source_{}", table.name));
         let body = NodeBody::Source { source, operators, event_time };
         let node = self.wiring.graph.add(name, body, parallelism_max);
-        let mut flow = flow_like(schema.clone(), false, table.lateness);
-        flow.feeds = vec![Feed { from: node, input: 0, exchange: Exchange::Forward, changing: false }];
-        let Some((key, version)) = &reader.dedup else { return Ok(flow) };
+        let changing = reader.changelog.is_some();
+        let mut flow = flow_like(schema.clone(), changing, table.lateness);
+        flow.feeds = vec![Feed { from: node, input: 0, exchange: Exchange::Forward, changing }];
         let place = |index: &usize| kept.iter().position(|kept| kept == index).unwrap_or_default();
+        if let Some((key, version)) = &reader.dedup {
+            let key: Vec<usize> = key.iter().map(place).collect();
+            let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
+            flow.label = "dedup";
+            flow.changing = true;
+            let dedup = operators::Dedup::new(rows, key, place(version))?;
+            return Ok(flow.then(dedup, schema.as_ref().clone()));
+        }
+        let Some(key) = reader.changelog.as_ref().filter(|key| !key.is_empty()) else { return Ok(flow) };
         let key: Vec<usize> = key.iter().map(place).collect();
+        self.keys.insert(node, key.iter().map(|index| rows.field(*index).name().clone()).collect());
         let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
-        flow.label = "dedup";
-        flow.changing = true;
-        let dedup = operators::Dedup::new(rows, key, place(version))?;
-        Ok(flow.then(dedup, schema.as_ref().clone()))
+        flow.label = "upsert";
+        let schema = qualified(vec![None; kept.len()], &rows).map_err(|e| scope.fail(e))?;
+        Ok(flow.then(operators::Upsert::new(delivered, key, rows)?, schema))
     }
 
     /// Returns the columns that somebody needs, this table's own machinery included.
@@ -56,6 +56,12 @@ impl Lowering<'_> {
         if let Some((key, version)) = &reader.dedup {
             kept.extend(key);
             kept.insert(*version);
+        }
+        kept.extend(reader.changelog.iter().flatten());
+        // A row that lacks what must be there is no row of the table, whoever reads it.
+        if table.declared.is_some() {
+            let fields = reader.schema.fields().iter().enumerate();
+            kept.extend(fields.filter(|(_, field)| !field.is_nullable()).map(|(index, _)| index));
         }
         let mut named: Vec<String> = Vec::new();
         if let Some((event_time, watermark)) = &reader.event_time {
@@ -71,12 +77,4 @@ impl Lowering<'_> {
         }
         kept
     }
-}
-
-fn pick(columns: &[usize], schema: &Schema) -> Result<operators::Project> {
-    let exprs = columns.iter().map(|index| {
-        let name = schema.field(*index).name();
-        (Arc::new(expressions::Column::new(name, *index)) as _, name.clone())
-    });
-    operators::Project::new(exprs.collect(), &Arc::new(schema.clone()))
 }

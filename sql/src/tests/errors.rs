@@ -145,9 +145,9 @@ fn mistakes_in_keys_and_event_times() {
     check(
         "CREATE TABLE t (a INT PRIMARY KEY) WITH (connector = 'files', path = 'x'); SELECT a FROM t;",
         expect![[r#"
-        line 6, column 17: 't' has a PRIMARY KEY, but nothing says which row is newer
-        help: add version = 'column' to WITH, declare WATERMARK FOR a column, or remove PRIMARY KEY
-    "#]],
+            line 6, column 17: 't' has a PRIMARY KEY, but nothing says which row is newer
+            help: add version = 'column' to WITH, declare WATERMARK FOR a column, or write NOT ENFORCED
+        "#]],
     );
     check(
         "CREATE TABLE t WITH (connector = 'inbox', path = 'x', contract = 'buddy.feedback.submited'); SELECT 1;",
@@ -159,9 +159,9 @@ fn mistakes_in_keys_and_event_times() {
     check(
         "CREATE TABLE t (a INT b INT);",
         expect![[r#"
-        line 6, column 23: expected ',' or ')' after a column, found 'b'
-        help: a column is a name, a type, and possibly NOT NULL or PRIMARY KEY
-    "#]],
+            line 6, column 23: expected ',' or ')' after a column, found 'b'
+            help: a column is a name, a type, and possibly NOT NULL, PRIMARY KEY, DEFAULT …, GENERATED ALWAYS AS (…) or METADATA FROM '…'
+        "#]],
     );
     check(
         "CREATE TABLE t (a INT); SELECT a FROM t;",
@@ -230,9 +230,9 @@ fn what_else_a_stream_cannot_answer() {
     check(
         "UPDATE bids SET price = 1;",
         expect![[r#"
-        line 6, column 1: the statement UPDATE is not supported
-        help: a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT and SET
-    "#]],
+            line 6, column 1: the statement UPDATE is not supported
+            help: a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN
+        "#]],
     );
     check(
         "SELECT name, tumble(interval '1 hour') AS w FROM plain GROUP BY 1, 2;",
@@ -357,9 +357,9 @@ fn mistakes_in_inserts() {
     check(
         "INSERT INTO out SELECT auction, count(*) FROM bids GROUP BY auction;",
         expect![[r#"
-        line 6, column 8: the rows of this query are corrected later, but 'out' can only be appended to
-        help: group by tumble(interval '…') with SET emit = 'final', or write to a table with a PRIMARY KEY
-    "#]],
+            line 6, column 8: the rows of this query are corrected later, but 'out' can only be appended to
+            help: write format = 'debezium_json' or a table with a PRIMARY KEY, or group by tumble(interval '…') with SET emit = 'final'
+        "#]],
     );
     check(
         "INSERT INTO keyless SELECT auction, count(*) FROM bids GROUP BY auction;",

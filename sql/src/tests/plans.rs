@@ -48,6 +48,7 @@ fn updating_aggregates_with_distinct_filter_and_having() {
                 filter count(Int64(1)) > 1
                 project [bidder, count(Int64(1)) AS count(*), count(DISTINCT bids.auction), sum(bids.price) FILTER (WHERE bids.price > Int64(10))]
                 project [bidder, count(*) AS n, count(DISTINCT bids.auction) AS kinds, sum(bids.price) FILTER (WHERE bids.price > Int64(10)) AS dear]
+                not null [bidder]
               → sink_totals [gather, changing]
             sink_totals
                 sink totals (bidder Utf8!, n Int64, kinds Int64, dear Int64) key [0]
@@ -62,7 +63,7 @@ fn a_global_aggregate_and_distinct() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [bidder, ts]
+                source bids.json [auction, bidder, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
@@ -134,7 +135,7 @@ fn a_table_between_statements_is_a_union() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [bidder, price, extra, ts]
+                source bids.json [auction, bidder, price, extra, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → all_names_rows [forward, append-only]
               → all_names_rows_2 [forward, append-only]
@@ -171,7 +172,7 @@ fn identical_subqueries_are_planned_once() {
         &sql.replace("'files'", "'stdout'"),
         expect![[r#"
             source_bids
-                source bids.json [bidder, ts]
+                source bids.json [auction, bidder, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → a_rows [forward, append-only]
             a_rows
@@ -305,7 +306,7 @@ fn union_all_and_union() {
         "SELECT bidder FROM bids UNION ALL SELECT upper(bidder) FROM bids;",
         expect![[r#"
             source_bids
-                source bids.json [bidder, ts]
+                source bids.json [auction, bidder, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
               → stdout_rows_2 [forward, append-only]
@@ -458,7 +459,7 @@ fn an_insert_may_repeat_a_column() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [bidder, price, ts]
+                source bids.json [auction, bidder, price, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → out_rows [forward, append-only]
               → out_rows_2 [forward, append-only]

@@ -49,7 +49,7 @@ fn windows_can_be_grouped_by_expression_and_by_number() {
     assert_eq!(by_alias, by("tumble(ts, interval '1 hour', 'Europe/Oslo')"));
     expect![[r#"
         source_bids
-            source bids.json [price, ts]
+            source bids.json [auction, price, ts]
             event time ts, watermark ts - interval '5 seconds'
           → stdout_rows [forward, append-only]
         stdout_rows
@@ -76,7 +76,7 @@ fn settings_apply_to_the_statements_after_them() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [ts]
+                source bids.json [auction, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → late_rows [forward, append-only]
               → early_rows [forward, append-only]
@@ -128,6 +128,7 @@ fn contract_tables_decode_and_correct() {
             quarters_aggregate
                 aggregate [count(1) AS count(Int64(1)), avg(rating) AS avg(feedback.rating)] by [_company_id, tumble(3 months)], window tumble(3 months), changes, late rows to dead letters
                 project [_company_id AS company, get_field(tumble(3 months), start) AS start, count(Int64(1)) AS n, avg(feedback.rating) AS rating]
+                not null [company]
               → sink_quarters [gather, changing]
             sink_quarters
                 sink quarters (company Utf8!, start Timestamp(ns)!, n Int64, rating Float64) key [0, 1]
@@ -174,7 +175,7 @@ fn who_groups_by_the_start_of_a_window_groups_by_the_window() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [price, ts]
+                source bids.json [auction, price, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → out_rows [forward, append-only]
             out_rows
@@ -232,7 +233,7 @@ fn fiscal_years_and_fields_by_name() {
         sql,
         expect![[r#"
             source_bids
-                source bids.json [ts]
+                source bids.json [auction, ts]
                 event time ts, watermark ts - interval '5 seconds'
               → stdout_rows [forward, append-only]
             stdout_rows
@@ -278,19 +279,19 @@ fn fields_of_calls_and_quarters() {
     check(
         sql,
         expect![[r#"
-        source_bids
-            source bids.json [ts]
-            event time ts, watermark ts - interval '5 seconds'
-          → stdout_rows [forward, append-only]
-        stdout_rows
-            project [tumble(ts, interval '3 months', Europe/Oslo) AS tumble(bids.ts, 3 months, 'Europe/Oslo')]
-          → stdout_aggregate [hash(tumble(bids.ts, 3 months, 'Europe/Oslo')), append-only]
-        stdout_aggregate
-            aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 3 months, 'Europe/Oslo')], window tumble(bids.ts, 3 months, 'Europe/Oslo'), final, late rows to dead letters
-            project [get_field(tumble(bids.ts, 3 months, 'Europe/Oslo'), start) AS quarter, count(Int64(1)) AS n]
-          → sink_stdout [gather, append-only]
-        sink_stdout
-            sink stdout (quarter Timestamp(ns)!, n Int64!) key []
-    "#]],
+            source_bids
+                source bids.json [auction, ts]
+                event time ts, watermark ts - interval '5 seconds'
+              → stdout_rows [forward, append-only]
+            stdout_rows
+                project [tumble(ts, interval '3 months', Europe/Oslo) AS tumble(bids.ts, 3 months, 'Europe/Oslo')]
+              → stdout_aggregate [hash(tumble(bids.ts, 3 months, 'Europe/Oslo')), append-only]
+            stdout_aggregate
+                aggregate [count(1) AS count(Int64(1))] by [tumble(bids.ts, 3 months, 'Europe/Oslo')], window tumble(bids.ts, 3 months, 'Europe/Oslo'), final, late rows to dead letters
+                project [get_field(tumble(bids.ts, 3 months, 'Europe/Oslo'), start) AS quarter, count(Int64(1)) AS n]
+              → sink_stdout [gather, append-only]
+            sink_stdout
+                sink stdout (quarter Timestamp(ns)!, n Int64!) key []
+        "#]],
     );
 }
