@@ -1,4 +1,4 @@
-//! The systems Headwater reads from: files, the durable inbox, generators.
+//! The systems Headwater reads from: files, the durable inbox, generators; and the stores in which it looks rows up.
 //!
 //! A source delivers rows and remembers where it is; it never keeps time, retries or decides when to read: the engine
 //! does. The list of all connectors is [`connectors`].
@@ -9,6 +9,10 @@ mod formats;
 pub mod generator;
 pub mod inbox;
 mod nexmark;
+mod lookups;
+mod postgres;
+mod redis;
+mod sqlite;
 
 use headwater_core::Connector;
 use std::sync::Arc;
@@ -21,6 +25,9 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(files::Filesystem),
         Arc::new(files::Parquet),
         Arc::new(inbox::InboxConnector),
+        Arc::new(postgres::Postgres),
+        Arc::new(redis::Redis),
+        Arc::new(sqlite::Sqlite),
         Arc::new(generator::GeneratorConnector),
         Arc::new(generator::impact::ImpactConnector),
         Arc::new(nexmark::NexmarkConnector),

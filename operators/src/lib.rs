@@ -1,7 +1,8 @@
 //! The streaming operators and the typed impact operators.
 //!
 //! One file per operator. Each has a spec, which the graph holds and prints, and an operator, which a subtask builds
-//! from it. Operators are synchronous and pure: they never read a clock, touch a file or know a channel. They build on
+//! from it. Operators are synchronous and pure: they never read a clock, touch a file or know a channel; the lookup join
+//! alone waits, for the answers of a store that it does not know. They build on
 //! DataFusion's physical expressions and aggregate functions; there is no second expression library here.
 //!
 //! Rows on which an expression fails go to the dead-letter stream, one by one, and the rest of the batch goes on.
@@ -17,6 +18,7 @@ pub mod functions;
 pub mod impact;
 mod join;
 mod not_null;
+mod lookup_join;
 #[cfg(test)]
 mod oracle;
 mod over;
@@ -43,6 +45,7 @@ pub use join::{Join, JoinConfig, JoinKind};
 pub use not_null::{Deletions, NotNull};
 pub use over::{Over, OverConfig};
 pub use partitioned::OrderBy;
+pub use lookup_join::{FoundStep, LookupJoin, LookupJoinConfig, LookupKind};
 pub use project::Project;
 pub use session::{Session, SessionConfig};
 pub use temporal_filter::{Compare, TemporalBound, TemporalFilter};

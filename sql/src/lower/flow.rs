@@ -94,7 +94,8 @@ impl Wiring {
         }
     }
 
-    fn parallelism_max(&self, feeds: &[Feed]) -> usize {
+    /// Returns how many subtasks a node with these feeds may have.
+    pub(crate) fn parallelism_max(&self, feeds: &[Feed]) -> usize {
         let of = |feed: &Feed| match feed.exchange {
             Exchange::Forward => self.graph.nodes[feed.from].parallelism_max,
             Exchange::Hash(_) => PARALLELISM_BY_KEY_MAX,

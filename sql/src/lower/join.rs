@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 impl<'a> Lowering<'a> {
     pub(super) fn join(&mut self, join: &'a Join, scope: Scope<'a>) -> Result<Flow> {
+        if let Some(flow) = self.lookup_join(join, scope)? {
+            return Ok(flow);
+        }
         let (versions, filter) = take_as_of(join.filter.as_ref());
         if let Some(version) = versions.first() {
             return Err(refuse_as_of(version, scope.place));

@@ -6,6 +6,7 @@ mod aggregate;
 mod columns;
 mod flow;
 mod join;
+mod lookup;
 mod over;
 mod rows;
 mod sink;
@@ -247,6 +248,9 @@ impl<'a> Lowering<'a> {
         let Some(Relation::Table(table)) = self.inputs.catalog.get(name) else {
             return Err(Error::internal(format!("the relation '{name}' was not planned")));
         };
+        if table.is_lookup() {
+            return Err(lookup::refuse_reading(table, scope));
+        }
         let context = Context { catalog: self.inputs.catalog, functions: self.inputs.functions, place: &table.place };
         let flow = self.source(table, table.reader(&context)?, scope)?;
         let is_shared = self.n_readers.get(name).is_some_and(|n| *n > 1);

@@ -1,0 +1,45 @@
+//! What a failure of PostgreSQL means: whether to ask again, which rows are at fault, or what the user must change.
+
+use headwater_core::{Error, ErrorKind};
+use std::error::Error as _;
+
+/// Turns a failure into an error of ours. No message has a password: the client never prints one.
+pub(super) fn failure(server: &str, error: &tokio_postgres::Error) -> Error {
+    let Some(answer) = error.as_db_error() else {
+        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+        let error = format!("cannot reach PostgreSQL at {server}: {error}{cause}");
+        return Error::unavailable(error);
+    };
+    Error::new(kind(answer.code().code()), format!("PostgreSQL at {server}: {}", answer.message()))
+}
+
+/// Returns what an SQLSTATE asks for.
+fn kind(code: &str) -> ErrorKind {
+    match code.get(..2).unwrap_or_default() {
+        // Connection lost, transaction rolled back, out of resources, shutting down, a fault of the system.
+        "08" | "40" | "53" | "57" | "58" => ErrorKind::Unavailable,
+        // A value that the type of the column cannot hold.
+        "22" => ErrorKind::Data,
+        // A table or column that is not there.
+        "42" | "3F" => ErrorKind::Conflict,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_say_what_to_do() {
+        let cases = [
+            ("57P01", ErrorKind::Unavailable),
+            ("22P02", ErrorKind::Data),
+            ("42P01", ErrorKind::Conflict),
+            ("28P01", ErrorKind::Invalid),
+        ];
+        for (code, expected) in cases {
+            assert_eq!(kind(code), expected, "{code}");
+        }
+    }
+}
