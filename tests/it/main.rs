@@ -5,6 +5,7 @@ mod docs_sql;
 mod faults;
 mod impact_sql;
 mod nexmark;
+mod lookups;
 mod oracle;
 mod random_sql;
 mod readme;

@@ -164,7 +164,8 @@ fn cells_become_the_declared_types_or_their_key_fails() {
         +---+-----+-------+---------------------+------+--------+
         | 1 | 0.5 | true  | 2026-01-02T03:04:05 | 1.50 | [1, 2] |
         | 2 | 3.0 | false | 2026-01-02T03:04:05 | 7.00 |        |
-        +---+-----+-------+---------------------+------+--------+"#]].assert_eq(&pretty_format_batches(&[found.rows.clone()]).unwrap().to_string());
+        +---+-----+-------+---------------------+------+--------+"#]]
+    .assert_eq(&pretty_format_batches(&[found.rows.clone()]).unwrap().to_string());
     let failed: String = found.failed.iter().map(|(key, error)| format!("{key}: {error}\n")).collect();
     expect![[r#"
         2: the column 'n' is null, but declared NOT NULL
@@ -173,6 +174,7 @@ fn cells_become_the_declared_types_or_their_key_fails() {
         5: the value '{}' of the column 'l' is no List(Int64)
         6: the value 'x' of the column 'x' is no Float64
         7: the value '7.5' of the column 'n' is no Int32
-    "#]].assert_eq(&failed);
+    "#]]
+    .assert_eq(&failed);
     assert!(!found.rows.column(0).is_nullable());
 }

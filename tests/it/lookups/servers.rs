@@ -1,0 +1,143 @@
+//! Servers for one test: started in a temporary folder on a socket of their own, ended when dropped. A program that is
+//! missing fails the test; `./dev test` installs them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// PostgreSQL refuses to run as root; this is Debian's user without rights.
+const NOBODY: u32 = 65_534;
+
+/// A server process.
+struct Server {
+    child: Child,
+    /// The signal that ends it at once and in order.
+    signal: &'static str,
+}
+
+impl Server {
+    /// Starts a server and waits until it says that it is ready.
+    fn start(mut command: Command, on_stderr: bool, ready: &str, signal: &'static str) -> Self {
+        let program = command.get_program().to_owned();
+        let (out, err) = if on_stderr { (Stdio::null(), Stdio::piped()) } else { (Stdio::piped(), Stdio::null()) };
+        let spawned = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{}: {error}; run ./dev test", program.display()));
+        let stream: Box<dyn Read + Send> = if on_stderr {
+            Box::new(child.stderr.take().expect("piped"))
+        } else {
+            Box::new(child.stdout.take().expect("piped"))
+        };
+        let server = Self { child, signal };
+        let mut lines = BufReader::new(stream).lines();
+        let mut said = Vec::new();
+        loop {
+            let line = lines.next().unwrap_or_else(|| panic!("the server ended: {said:?}")).expect("text");
+            let is_ready = line.contains(ready);
+            said.push(line);
+            if is_ready {
+                break;
+            }
+        }
+        // A server whose log nobody reads would stand still; the thread ends with it.
+        std::thread::spawn(move || lines.for_each(drop));
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args([self.signal, &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// A PostgreSQL server with one database, `postgres`.
+pub(super) struct Postgres {
+    _server: Server,
+    folder: TempDir,
+}
+
+impl Postgres {
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder is given away");
+        }
+        let data = folder.path().join("data");
+        let made =
+            as_nobody("initdb").arg("-D").arg(&data).args(["-U", "headwater", "-A", "trust", "--no-sync"]).output();
+        let made = made.unwrap_or_else(|error| panic!("initdb: {error}; run ./dev test"));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut command = as_nobody("postgres");
+        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+        let server = Server::start(command, true, "ready to accept connections", "-INT");
+        Self { _server: server, folder }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("postgresql:///postgres?host={}&user=headwater&password=s3cret", self.folder.path().display())
+    }
+
+    /// Runs SQL and returns what it prints, a line a row.
+    pub(super) fn sql(&self, sql: &str) -> Vec<String> {
+        let mut command = Command::new(postgres_program("psql"));
+        command.arg("-h").arg(self.folder.path()).args(["-U", "headwater", "-d", "postgres", "-X", "-q", "-t", "-A"]);
+        let output = command.args(["-v", "ON_ERROR_STOP=1", "-c", sql]).output().expect("psql runs");
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+}
+
+/// A Redis server.
+pub(super) struct Redis {
+    _server: Server,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--requirepass", "s3cret"]);
+        command.arg("--unixsocket").arg(folder.path().join("redis.sock")).arg("--dir").arg(folder.path());
+        let server = Server::start(command, false, "accept connections", "-TERM");
+        Self { _server: server, folder }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis+unix://{}?pass=s3cret", self.folder.path().join("redis.sock").display())
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) {
+        let mut command = Command::new("redis-cli");
+        command.arg("-s").arg(self.folder.path().join("redis.sock")).args(["-a", "s3cret", "--no-auth-warning", "-e"]);
+        let output = command.args(arguments).output().expect("redis-cli runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").expect("this is Linux").uid() == 0
+}
+
+fn as_nobody(program: &str) -> Command {
+    let mut command = Command::new(postgres_program(program));
+    // The folder of the test may be closed to others.
+    command.current_dir("/");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// Debian keeps the programs of each version in a folder of its own, most of them off the path.
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut programs: Vec<PathBuf> =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).collect();
+    programs.sort();
+    programs.pop().unwrap_or_else(|| Path::new(name).to_owned())
+}
