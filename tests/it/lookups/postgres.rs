@@ -61,7 +61,10 @@ fn values_of_every_type_arrive_as_declared() {
     );
     let query = "SELECT o.o_id, t.* FROM orders o JOIN things t ON o.customer = t.customer AND o.o_id < 7;";
     let rows = rows_of(&place, &format!("{ORDERS_TABLE}{table}{query}"), "1");
-    expect![[""]].assert_eq(&rows.join("\n"));
+    expect![[r#"
+        {"o_id":1,"id":"00000000-0000-0000-0000-000000000001","customer":1,"ok":true,"price":12.5,"ratio":0.1,"day":"2026-03-01","at":"2026-03-01T10:00:00Z","at_local":"2026-03-01T12:00:00.250Z","tags":["a","b c"],"extra":{"a":1,"b":"x"},"raw":"00ff"}
+        {"o_id":2,"id":"00000000-0000-0000-0000-000000000002","customer":2}
+        {"o_id":3,"id":"00000000-0000-0000-0000-000000000002","customer":2}"#]].assert_eq(&rows.join("\n"));
     place.write("pipeline.sql", format!("{ORDERS_TABLE}{table}{query}"));
     let summary = place.headwater(&["run", "pipeline.sql"]).succeeded().stderr;
     assert!(summary.contains("dead letters failed_lookup: 1"), "infinity is no time: {summary}");

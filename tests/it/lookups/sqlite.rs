@@ -107,7 +107,12 @@ fn windows_close_behind_a_lookup() {
          GROUP BY tumble(interval '3 minutes'), c.name;",
         customers(", lookup.order = 'unordered', lookup.request_rows_max = 1")
     );
-    expect![[""]].assert_eq(&rows_of(&place, &pipeline, "3").join("\n"));
+    expect![[r#"
+        {"start":"2026-01-01T00:00:00Z","name":"Ada","n":2}
+        {"start":"2026-01-01T00:00:00Z","name":"Bo","n":1}
+        {"start":"2026-01-01T00:03:00Z","name":"Ada","n":1}
+        {"start":"2026-01-01T00:03:00Z","name":"Bo","n":2}"#]]
+    .assert_eq(&rows_of(&place, &pipeline, "3").join("\n"));
 }
 
 #[test]
@@ -117,10 +122,19 @@ fn a_value_that_does_not_fit_is_a_dead_letter_and_the_rest_goes_on() {
     let query = "SELECT o.o_id, c.level FROM orders o JOIN customers c ON o.customer = c.id AND o.region = c.region;";
     place.write("pipeline.sql", format!("{ORDERS_TABLE}{}{query}", customers("")));
     let ran = place.headwater(&["run", "pipeline.sql"]).succeeded();
-    expect![[""]].assert_eq(&ran.stderr);
+    assert!(
+        ran.stderr.contains("later dead letters 1 (late rows 0)\n  dead letters failed_lookup: 1\n"),
+        "{}",
+        ran.stderr
+    );
     let mut rows: Vec<&str> = ran.stdout.lines().collect();
     rows.sort_unstable();
-    expect![[""]].assert_eq(&rows.join("\n"));
+    expect![[r#"
+        {"o_id":1,"level":1}
+        {"o_id":10,"level":1}
+        {"o_id":7,"level":3}
+        {"o_id":9,"level":4}"#]]
+    .assert_eq(&rows.join("\n"));
 }
 
 #[test]
@@ -141,7 +155,14 @@ fn a_store_that_does_not_fit_ends_the_run_with_what_is_wrong() {
         failure(columns, "path = 'orders.json'"),
     ];
     let shown = failures.iter().map(|text| text.replace(&place.path().display().to_string(), "")).collect::<Vec<_>>();
-    expect![[""]].assert_eq(&shown.join("\n"));
+    expect![[r#"
+        error: pipeline pipeline: node 'stdout_lookup_customers', subtask 0: there is no file './none.db'
+        help: check the option path; it is relative to the pipeline
+        error: pipeline pipeline: node 'stdout_lookup_customers', subtask 0: there is no table 'clients' in 'crm.db'
+        help: name it with the option table
+        error: pipeline pipeline: node 'stdout_lookup_customers', subtask 0: the table 'customers' in 'crm.db' has no column 'nome'
+        help: its columns are: id, region, name, level
+        error: pipeline pipeline: node 'stdout_lookup_customers', subtask 0: cannot look up in 'orders.json': file is not a database"#]].assert_eq(&shown.join("\n"));
 }
 
 #[test]
@@ -150,5 +171,17 @@ fn the_plan_shows_what_is_asked_and_how() {
     let query = "SELECT o.o_id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id AND c.level > 1;";
     place.write("pipeline.sql", format!("{ORDERS_TABLE}{}{query}", customers(", cache.ttl = '10 minutes'")));
     let ran = place.headwater(&["explain", "pipeline.sql"]).succeeded();
-    expect![[""]].assert_eq(&ran.stdout);
+    expect![[r#"
+        source_orders
+            source single_file json 'orders.json' [o_id, customer]
+          → stdout_lookup_customers [forward, append-only]
+        stdout_lookup_customers
+            left lookup in sqlite 'crm.db' table customers, cached for 600s up to 100000 rows on id = customer, where level > 1, project [id, name]
+          → stdout_lookup [forward, append-only]
+        stdout_lookup
+            project [o_id, name]
+          → sink_stdout [gather, append-only]
+        sink_stdout
+            sink stdout
+    "#]].assert_eq(&ran.stdout);
 }
