@@ -172,16 +172,20 @@ fn the_plan_shows_what_is_asked_and_how() {
     place.write("pipeline.sql", format!("{ORDERS_TABLE}{}{query}", customers(", cache.ttl = '10 minutes'")));
     let ran = place.headwater(&["explain", "pipeline.sql"]).succeeded();
     expect![[r#"
-        source_orders
+        source_orders (parallelism 1)
             source single_file json 'orders.json' [o_id, customer]
+            no event time
           → stdout_lookup_customers [forward, append-only]
-        stdout_lookup_customers
+
+        stdout_lookup_customers (parallelism 1)
             left lookup in sqlite 'crm.db' table customers, cached for 600s up to 100000 rows on id = customer, where level > 1, project [id, name]
           → stdout_lookup [forward, append-only]
-        stdout_lookup
+
+        stdout_lookup (parallelism 1)
             project [o_id, name]
           → sink_stdout [gather, append-only]
-        sink_stdout
+
+        sink_stdout (parallelism 1)
             sink stdout
     "#]].assert_eq(&ran.stdout);
 }
