@@ -12,7 +12,7 @@
 //! | `bad_data` | `dead_letter` (default), `fail`, `drop` |
 //! | `record_bytes_max` | the longest record, 1 MiB by default; a longer one is a dead letter |
 //! | `csv.header`, `csv.delimiter`, `csv.quote`, `csv.null_value` | see `formats` |
-//! | `json.timestamp_format` | `rfc3339` (default) or `unix_millis` |
+//! | `json.timestamp_format` | `rfc3339` (default), `unix_seconds`, `unix_millis`, `unix_micros` or `unix_nanos` |
 //! | `json.unstructured` | `true`: a line is one JSON value, kept as text in the only column |
 //!
 //! `METADATA FROM` knows `path` (the file) and `position` (the file, and the byte or row in it).

@@ -18,15 +18,19 @@ use std::sync::Arc;
 pub(crate) enum TimestampFormat {
     /// As text, such as `2026-01-31T23:00:00Z`; without a zone it is UTC.
     Rfc3339,
-    /// As a number of milliseconds since 1970, UTC.
-    UnixMillis,
+    /// As a number of seconds, milliseconds, microseconds or nanoseconds since 1970, UTC.
+    Unix(TimeUnit),
 }
 
 impl TimestampFormat {
     /// Reads the option `json.timestamp_format`.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        Ok(match options.one_of("json.timestamp_format", "rfc3339", &["rfc3339", "unix_millis"])? {
-            "unix_millis" => Self::UnixMillis,
+        let names = ["rfc3339", "unix_seconds", "unix_millis", "unix_micros", "unix_nanos"];
+        Ok(match options.one_of("json.timestamp_format", "rfc3339", &names)? {
+            "unix_seconds" => Self::Unix(TimeUnit::Second),
+            "unix_millis" => Self::Unix(TimeUnit::Millisecond),
+            "unix_micros" => Self::Unix(TimeUnit::Microsecond),
+            "unix_nanos" => Self::Unix(TimeUnit::Nanosecond),
             _ => Self::Rfc3339,
         })
     }
@@ -37,6 +41,7 @@ pub(crate) struct JsonDecoder {
     schema: SchemaRef,
     /// What is decoded before timestamps are brought to the unit of the columns.
     wire: SchemaRef,
+    timestamps: TimestampFormat,
     decoder: Option<(usize, Decoder)>,
 }
 
@@ -45,9 +50,9 @@ impl JsonDecoder {
     pub(crate) fn new(schema: SchemaRef, timestamps: TimestampFormat) -> Self {
         let wire = match timestamps {
             TimestampFormat::Rfc3339 => schema.clone(),
-            TimestampFormat::UnixMillis => Arc::new(Schema::new(in_millis(schema.fields()))),
+            TimestampFormat::Unix(unit) => Arc::new(Schema::new(in_unit(schema.fields(), unit))),
         };
-        Self { schema, wire, decoder: None }
+        Self { schema, wire, timestamps, decoder: None }
     }
 
     fn rows(&mut self, records: &[Item<'_>]) -> Result<RecordBatch, ArrowError> {
@@ -103,9 +108,7 @@ impl Decode for JsonDecoder {
         let item = [Item { bytes: record, place: super::records::Place::START }];
         for field in self.schema.fields() {
             let alone = Arc::new(Schema::new(vec![field.clone()]));
-            let timestamps =
-                if self.wire == self.schema { TimestampFormat::Rfc3339 } else { TimestampFormat::UnixMillis };
-            if let Err(wrong) = JsonDecoder::new(alone, timestamps).decode("", &item) {
+            if let Err(wrong) = JsonDecoder::new(alone, self.timestamps).decode("", &item) {
                 let message = format!("the field '{}' is not a {}: {wrong}", field.name(), field.data_type());
                 return Fault { reason: Reason::MalformedField, path: field.name().clone(), message };
             }
@@ -114,15 +117,15 @@ impl Decode for JsonDecoder {
     }
 }
 
-fn in_millis(fields: &Fields) -> Fields {
-    fields.iter().map(field_in_millis).collect()
+fn in_unit(fields: &Fields, unit: TimeUnit) -> Fields {
+    fields.iter().map(|field| field_in_unit(field, unit)).collect()
 }
 
-fn field_in_millis(field: &FieldRef) -> FieldRef {
+fn field_in_unit(field: &FieldRef, unit: TimeUnit) -> FieldRef {
     let data_type = match field.data_type() {
-        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
-        DataType::Struct(fields) => DataType::Struct(in_millis(fields)),
-        DataType::List(item) => DataType::List(field_in_millis(item)),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(unit, zone.clone()),
+        DataType::Struct(fields) => DataType::Struct(in_unit(fields, unit)),
+        DataType::List(item) => DataType::List(field_in_unit(item, unit)),
         other => other.clone(),
     };
     Arc::new(Field::new(field.name(), data_type, field.is_nullable()))

@@ -153,6 +153,7 @@ impl OperatorSpec for Aggregate {
             };
             let late = match windowing.late {
                 Late::DeadLetter => "late rows to dead letters".to_owned(),
+                Late::Update { allowed_lateness_ns: i64::MAX } => "late rows update".to_owned(),
                 Late::Update { allowed_lateness_ns } => format!("late rows update for {allowed_lateness_ns} ns"),
             };
             text.push_str(&format!(", window {}, {emit}, {late}", names[windowing.column].name()));

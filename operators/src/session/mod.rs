@@ -7,8 +7,8 @@ mod operator;
 mod partition;
 
 use crate::aggregate::{Emit, Late};
-use crate::expression::{check_columns, check_relabel, sql};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use crate::expression::{check_columns, check_relabel, interval_words, sql};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{Operator, OperatorSpec, Result, TaskContext};
 use std::sync::Arc;
@@ -90,6 +90,19 @@ impl OperatorSpec for Session {
         };
         let (time, gap) = (sql(&config.time), config.gap_ns);
         format!("session of {time} by [{}], gap {gap} ns, {emit}, {late}", keys.join(", "))
+    }
+
+    fn state(&self) -> Option<String> {
+        Some(match self.config.late {
+            Late::DeadLetter => "the rows of each session; freed when the watermark passes its end".to_owned(),
+            Late::Update { allowed_lateness_ns: i64::MAX } => {
+                "the rows of each session; a row is freed when it is taken back".to_owned()
+            }
+            Late::Update { allowed_lateness_ns } => {
+                let allowed = interval_words(IntervalMonthDayNano::new(0, 0, allowed_lateness_ns));
+                format!("the rows of each session; freed when the watermark is {allowed} past its end")
+            }
+        })
     }
 
     fn schema(&self) -> SchemaRef {

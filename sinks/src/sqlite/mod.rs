@@ -54,8 +54,8 @@ impl Connector for Sqlite {
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn SinkSpec>> {
         let options = &table.options;
         Ok(Arc::new(SqliteSpec {
-            shown: options.require("path")?.to_owned(),
             path: table.base.join(options.require("path")?),
+            shown: options.shown("path").unwrap_or_default().to_owned(),
             table: options.get("table").unwrap_or(&table.name).to_owned(),
             schema: table.columns()?,
             key: table.primary_key.clone(),

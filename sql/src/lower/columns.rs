@@ -8,6 +8,7 @@ use crate::table::{Reader, Table};
 use crate::windows::is_event_time;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{Expr, when};
 use datafusion::physical_expr::expressions;
 use headwater_core::{OperatorSpec, Result, SourceSpec};
@@ -108,17 +109,28 @@ fn changes(
 
 /// Returns each column as an expression over those that the source delivers.
 fn expressions_of(declared: &Declared, kept: &[usize], scope: Scope<'_>) -> Result<Vec<Expr>> {
-    let expression = |column: &usize| {
-        let delivered = Expr::Column(Column::new_unqualified(declared.schema.field(*column).name()));
-        match &declared.origins[*column] {
-            Origin::Given { default: None } | Origin::Metadata { .. } => Ok(delivered),
-            Origin::Given { default: Some(default) } => when(delivered.clone().is_null(), default.clone())
-                .otherwise(delivered)
-                .map_err(|error| scope.fail(error)),
-            Origin::Generated(expr) => Ok(expr.clone()),
+    let given = |column: usize| {
+        let delivered = Expr::Column(Column::new_unqualified(declared.schema.field(column).name()));
+        match &declared.origins[column] {
+            Origin::Given { default: Some(default) } => {
+                when(delivered.clone().is_null(), default.clone()).otherwise(delivered)
+            }
+            Origin::Given { default: None } | Origin::Metadata { .. } | Origin::Generated(_) => Ok(delivered),
         }
     };
-    kept.iter().map(expression).collect()
+    // A generated column sees the others as a query does: with their defaults.
+    let filled = |expr: Expr| match &expr {
+        Expr::Column(column) => {
+            let column = declared.schema.index_of(&column.name)?;
+            Ok(Transformed::yes(given(column)?))
+        }
+        _ => Ok(Transformed::no(expr)),
+    };
+    let expression = |column: &usize| match &declared.origins[*column] {
+        Origin::Generated(expr) => expr.clone().transform_up(filled).map(|filled| filled.data),
+        Origin::Given { .. } | Origin::Metadata { .. } => given(*column),
+    };
+    kept.iter().map(expression).collect::<datafusion::common::Result<_>>().map_err(|error| scope.fail(error))
 }
 
 /// Returns the delivered columns that expressions look at; at least one, so that rows can be counted.
