@@ -75,8 +75,18 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         statements.push(Statement { kind, place });
         let next = parser.peek_token();
         if next.token != Token::SemiColon && next.token != Token::EOF {
-            return Err(unexpected("the end of the statement", &next).with_help("end each statement with ';'"));
+            return Err(unexpected("the end of the statement", &next).with_help(help_after_statement(&next.token)));
         }
+    }
+}
+
+/// Says what to do about a clause that other dialects have at the end of a statement.
+fn help_after_statement(next: &Token) -> &'static str {
+    match next.to_string().to_uppercase().as_str() {
+        "EMIT" => "leave it out: a window is shown once, when it closes; SET emit = 'changes' shows it before that",
+        "FORMAT" => "write format = '…' among the options of WITH",
+        "LIKE" => "list the columns, or leave them out where the connector or the query knows them",
+        _ => "end each statement with ';'",
     }
 }
 

@@ -148,6 +148,11 @@ impl Visitor for Refusals<'_> {
             TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
                 self.refuse("PIVOT", "use CASE in aggregate functions", &["PIVOT"], None)
             }
+            TableFactor::MatchRecognize { .. } => {
+                let help =
+                    "use lag and lead over the order of the rows, or join the table with itself over an interval";
+                self.refuse("MATCH_RECOGNIZE", help, &["MATCH_RECOGNIZE"], None)
+            }
             _ => ControlFlow::Continue(()),
         }
     }

@@ -18,6 +18,7 @@ impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
         let data_type = match sql_type {
             SqlType::Timestamp(..) | SqlType::TimestampNtz(_) | SqlType::Datetime(_) => TIMESTAMP,
+            SqlType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("timestamp_ltz") => TIMESTAMP,
             SqlType::JSON
             | SqlType::JSONB
             | SqlType::Uuid
