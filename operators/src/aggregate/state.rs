@@ -80,7 +80,8 @@ pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) 
     for arg in &args {
         fields.push(SortField::new(arg.data_type(input).map_err(engine_error)?));
     }
-    let needs = Needs::of(function, &args[0].data_type(input).map_err(engine_error)?);
+    let first = args.first().map(|arg| arg.data_type(input)).transpose().map_err(engine_error)?;
+    let needs = Needs::of(function, &first.unwrap_or(DataType::Null));
     let codec = RowCodec::with_fields(fields)?;
     Ok(Box::new(Multisets { function: function.clone(), n_args: args.len(), codec, needs, groups: Vec::new() }))
 }

@@ -1,22 +1,36 @@
 //! The scalar functions that Headwater adds to SQL. They are pure, total and the same in a stream and in a batch query.
 
 mod calendar;
+mod compiled;
+mod hashes;
 pub mod hop;
 pub mod impact;
+mod json;
+#[cfg(test)]
+mod library_tests;
+mod number_format;
 mod scalar;
 #[cfg(test)]
 mod sql_tests;
+mod strings;
 pub mod text;
+mod time;
+mod times;
 pub mod tumble;
 mod window_rule;
 pub mod window_time;
 
 pub use window_rule::WindowRule;
+mod urls;
+mod zones;
 
 use datafusion_expr::ScalarUDF;
 use headwater_core::{Error, Result};
 use headwater_text::{Policy, Screener};
 use std::sync::Arc;
+
+/// The key of the metadata of columns whose text is JSON.
+pub const JSON_MARK: &str = json::JSON;
 
 /// Returns all functions; `screen` follows the policy that ships with Headwater.
 #[must_use]
@@ -37,6 +51,18 @@ pub fn with_policy(file: &str) -> Result<Vec<Arc<ScalarUDF>>> {
 pub const POLICY: &str = headwater_text::POLICY_FILE;
 
 fn with_screener(screener: Screener) -> Vec<Arc<ScalarUDF>> {
+    let mut functions = domain(screener);
+    functions.extend(library());
+    functions
+}
+
+/// Returns the functions that other engines have too: times, texts, URLs, hashes and JSON.
+#[must_use]
+pub fn library() -> Vec<Arc<ScalarUDF>> {
+    [times::all(), zones::all(), strings::all(), urls::all(), hashes::all(), json::all()].concat()
+}
+
+fn domain(screener: Screener) -> Vec<Arc<ScalarUDF>> {
     vec![
         tumble::tumble(),
         hop::hop(),
