@@ -7,6 +7,7 @@ use crate::memory::Memory;
 use crate::near::help_for_name;
 use crate::position::{Place, UNKNOWN, WithPlace};
 use crate::settings::Settings;
+use crate::sql_functions::SqlFunctions;
 use crate::table::Table;
 use crate::types::Types;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -41,6 +42,8 @@ impl Relation {
 #[derive(Default)]
 pub(crate) struct Catalog {
     relations: BTreeMap<String, Relation>,
+    /// The functions that CREATE FUNCTION declared.
+    pub(crate) functions: SqlFunctions,
 }
 
 impl Catalog {

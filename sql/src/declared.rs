@@ -270,7 +270,9 @@ pub(crate) fn planned(
     }
     let schema = unqualified(schema, context)?;
     let planner = SqlToRel::new_with_options(context, parser_options());
-    let expr = planner.sql_to_expr(written.value.clone(), &schema, &mut PlannerContext::new());
+    let mut value = written.value.clone();
+    context.catalog.functions.expand(&mut value).map_err(at)?;
+    let expr = planner.sql_to_expr(value, &schema, &mut PlannerContext::new());
     let expr = expr.map_err(|e| at(fail(e, context)))?;
     let has_subquery = expr.exists(|expr| {
         Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::WindowFunction(_)))

@@ -132,6 +132,10 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
         }
     } else if message.contains("Cannot coerce") || message.contains("cannot be cast") {
         error = error.with_help("CAST one side to the type of the other");
+    } else if message.starts_with("Error during planning: in ") || message.starts_with("in ") {
+        error = error.with_help("correct the constant; docs/sql/functions.md says how it is written");
+    } else if message.contains(" takes ") && message.contains(" argument") || message.contains("argument ") {
+        error = error.with_help("check the number and types of the arguments, or CAST them");
     } else if let Some(help) = diagnostic.and_then(|diagnostic| diagnostic.helps.first()) {
         error = error.with_help(help.message.clone());
     }

@@ -1,6 +1,8 @@
 //! The functions that SQL may call: DataFusion's, and those of `operators`. Functions whose result depends on when they
 //! run are left out, because a retraction could not repeat them. The state is a table of names, filled once.
 
+use crate::calls::EXPANDED;
+use crate::json::{self, JsonOperators};
 use crate::versions::{AS_OF, AsOfMark};
 use crate::windows::{FUNCTIONS, SESSION, Written};
 use datafusion::config::ConfigOptions;
@@ -9,6 +11,19 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, Volatility, WindowUDF};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Other names of functions, as Flink, Spark and MySQL have them.
+const ALIASES: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("truncate", "trunc"),
+    ("lcase", "lower"),
+    ("ucase", "upper"),
+    ("startswith", "starts_with"),
+    ("endswith", "ends_with"),
+    ("regexp", "regexp_like"),
+    ("array_contains", "array_has"),
+    ("array_size", "array_length"),
+];
 
 /// Functions by name and alias.
 pub(crate) struct Functions {
@@ -61,6 +76,12 @@ impl Functions {
             unrepeatable.retain(|other| *other != name);
             scalar.insert(name, function);
         }
+        scalar.extend(json::functions());
+        for (alias, name) in ALIASES {
+            if let Some(function) = scalar.get(*name).cloned() {
+                scalar.entry((*alias).to_owned()).or_insert(function);
+            }
+        }
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
@@ -73,13 +94,9 @@ impl Functions {
         for function in SessionStateDefaults::default_higher_order_functions() {
             higher_order.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
         }
-        let mut config = ConfigOptions::new();
-        config.sql_parser.map_string_types_to_utf8view = false;
-        config.sql_parser.collect_spans = true;
-        // Subqueries become joins: a stream has no moment at which a scalar subquery could be computed once.
-        config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-        config.optimizer.filter_null_join_keys = true;
-        let planners = SessionStateDefaults::default_expr_planners();
+        let mut planners = SessionStateDefaults::default_expr_planners();
+        let operators = JsonOperators::new(|name| scalar.get(name).cloned());
+        planners.extend(operators.map(|operators| Arc::new(operators) as Arc<dyn ExprPlanner>));
         Self {
             scalar,
             windows,
@@ -89,8 +106,18 @@ impl Functions {
             unrepeatable,
             costly,
             planners,
-            config: Arc::new(config),
+            config: Arc::new(config()),
         }
+    }
+
+    /// Whether a function of this name exists.
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        self.scalar.contains_key(name)
+            || self.aggregate.contains_key(name)
+            || self.higher_order.contains_key(name)
+            || self.window.contains_key(name)
+            || EXPANDED.contains(&name)
+            || self.unrepeatable.iter().any(|known| known == name)
     }
 
     /// Returns the names of all functions, in order.
@@ -111,4 +138,15 @@ fn names(name: &str, aliases: &[String]) -> impl Iterator<Item = String> {
         .chain(aliases.iter().map(|alias| alias.to_lowercase()))
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+/// How DataFusion plans and optimizes for us.
+fn config() -> ConfigOptions {
+    let mut config = ConfigOptions::new();
+    config.sql_parser.map_string_types_to_utf8view = false;
+    config.sql_parser.collect_spans = true;
+    // Subqueries become joins: a stream has no moment at which a scalar subquery could be computed once.
+    config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    config.optimizer.filter_null_join_keys = true;
+    config
 }

@@ -6,14 +6,17 @@
 //! engine, a concrete connector, or an async runtime.
 
 mod builder;
+mod calls;
 mod catalog;
 mod columns;
 mod create_table;
 mod declared;
+mod dialect;
 mod environment;
 mod errors;
 mod explain;
 mod functions;
+mod json;
 mod lookup_table;
 mod lower;
 mod memory;
@@ -29,11 +32,13 @@ mod repeated;
 mod settings;
 mod share;
 mod spelling;
+mod sql_functions;
 mod table;
 mod table_functions;
 #[cfg(test)]
 mod tests;
 mod types;
+mod udf;
 mod unnest;
 mod versions;
 mod windows;
@@ -45,3 +50,4 @@ pub use builder::{
 pub use environment::Environment;
 pub use explain::Detail;
 pub use planner::{PlanOptions, Planner, Prepared};
+pub use udf::{AggregateFunction, Argument, FunctionRegistry, Output, ScalarFunction, SqlValue};

@@ -2,20 +2,21 @@
 //! streaming parts are not in its grammar. It never looks at what a name means. It keeps no state; a text is read once,
 //! in time linear in its length, and nesting is bounded by sqlparser's own limit.
 
+use crate::calls::question_operators;
 use crate::create_table::{TableSyntax, parse_create_table};
+use crate::dialect::HeadwaterDialect;
 use crate::explain::Detail;
 use crate::position::{Place, WithPlace, span_of};
 use crate::spelling::respell;
 use crate::table_functions::without_table_words;
 use crate::versions::{Clause, check_put_back, put_back, take_clauses};
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName, Query, TableObject};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use headwater_core::{Error, Result, Span};
 
-pub(crate) static DIALECT: GenericDialect = GenericDialect {};
+pub(crate) static DIALECT: HeadwaterDialect = HeadwaterDialect;
 
 /// One statement and the tokens that it was read from.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ pub(crate) enum StatementKind {
         detail: Detail,
         statement: Box<StatementKind>,
     },
+    CreateFunction(Box<ast::CreateFunction>),
 }
 
 /// Reads all statements of a text.
@@ -59,6 +61,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
         at(Error::invalid(e.message).with_help("a text begins and ends with ', a comment with /* and */"), span)
     })?;
     without_table_words(&mut tokens);
+    question_operators(&mut tokens);
     let (tokens, mut versions) = take_clauses(tokens)?;
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
     let mut statements = Vec::new();
@@ -95,6 +98,33 @@ pub(crate) fn parse_expression(text: &str) -> Result<ast::Expr> {
     let mut expr = parse_unspelt(text)?;
     respell(&mut expr);
     Ok(expr)
+}
+
+/// Reads a text that stands at a place of a statement and holds one thing.
+pub(crate) fn parse_at<T>(
+    text: &str,
+    start: Span,
+    read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T> {
+    let shift = |line: &mut u64, column: &mut u64| {
+        if *line == 1 {
+            *column += start.column.saturating_sub(1);
+        }
+        *line += start.line.saturating_sub(1);
+    };
+    let mut tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|mut e| {
+        shift(&mut e.location.line, &mut e.location.column);
+        at(Error::invalid(e.message), Span { line: e.location.line, column: e.location.column })
+    })?;
+    for token in &mut tokens {
+        shift(&mut token.span.start.line, &mut token.span.start.column);
+        shift(&mut token.span.end.line, &mut token.span.end.column);
+    }
+    question_operators(&mut tokens);
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
+    let found = read(&mut parser).map_err(from_parser)?;
+    let next = parser.peek_token();
+    if next.token == Token::EOF { Ok(found) } else { Err(unexpected("the end of the expression", &next)) }
 }
 
 /// As [`parse_expression`], exactly as it is written.
@@ -145,6 +175,7 @@ fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<Stateme
             let columns = view.columns.into_iter().map(|column| column.name).collect();
             Ok(StatementKind::CreateView { name: single_name(view.name)?, columns, query: view.query })
         }
+        ast::Statement::CreateFunction(create) => Ok(StatementKind::CreateFunction(Box::new(create))),
         ast::Statement::Insert(insert) => {
             let TableObject::TableName(table) = insert.table else {
                 return refuse("INSERT needs the name of a table".into(), "write INSERT INTO table SELECT …");
@@ -159,7 +190,7 @@ fn parse_one(parser: &mut Parser<'_>, versions: &mut [Clause]) -> Result<Stateme
             let word = first.token.to_string().to_uppercase();
             refuse(
                 format!("the statement {word} is not supported"),
-                "a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN",
+                "a pipeline is made of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN",
             )
         }
     }

@@ -15,7 +15,9 @@ use crate::query::{check_unique_names, plan_query, rename_columns};
 use crate::repeated::name_repeated_columns;
 use crate::settings::Settings;
 use crate::share::{Insert, Shared, share};
+use crate::sql_functions::declare;
 use crate::table::{OWN_OPTIONS, Role, Table};
+use crate::udf::FunctionRegistry;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::planner::ContextProvider;
@@ -67,6 +69,15 @@ impl Planner {
     #[must_use]
     pub fn with_environment(self, environment: Environment) -> Self {
         Self { environment, ..self }
+    }
+
+    /// Adds functions of the user to those that this planner knows.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is taken, or a function that is not immutable.
+    pub fn with_udfs(mut self, functions: &FunctionRegistry) -> Result<Self> {
+        functions.extend(&mut self.functions)?;
+        Ok(self)
     }
 
     /// Turns a text into a graph.
@@ -181,6 +192,9 @@ impl<'a> Script<'a> {
             StatementKind::Select(query) => {
                 let plan = plan_query(query, &self.settings, &self.context(&place))?;
                 self.insert(STDOUT.to_owned(), Vec::new(), plan, place)
+            }
+            StatementKind::CreateFunction(create) => {
+                declare(*create, &self.context(&place)).and_then(|function| self.catalog.functions.add(function))
             }
             StatementKind::Set { name, value, value_span } => {
                 self.settings.set(&normalized(&name), &value, span_of(name.span), value_span)

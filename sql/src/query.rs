@@ -28,7 +28,8 @@ const ROW_NUMBER: &str = "__row_number";
 /// Plans a query.
 pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
     let query = crate::versions::rewrite_versions(query, context)?;
-    let query = crate::table_functions::rewrite_table_functions(query, context.place)?;
+    let mut query = crate::table_functions::rewrite_table_functions(query, context.place)?;
+    context.catalog.functions.expand(query.as_mut())?;
     refuse_unsupported(&query, context.place)?;
     refuse_unrepeatable(context)?;
     let query = crate::unnest::rewrite_lateral_unnest(query, context.place)?;

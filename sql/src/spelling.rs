@@ -1,6 +1,7 @@
 //! What our SQL spells in a way that DataFusion's planner does not read: `f(x).field` becomes `f(x)['field']`, and
 //! intervals of quarters become months, `FETCH FIRST n ROWS ONLY` becomes `LIMIT n`. It changes syntax and nothing else; no state, one walk over each statement.
 
+use crate::calls::respell_call;
 use crate::parser::normalized;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, DateTimeField, Expr, Fetch, Interval, LimitClause, Query, Subscript, Value, VisitMut, VisitorMut,
@@ -30,7 +31,7 @@ impl VisitorMut for Respell {
         match expr {
             Expr::CompoundFieldAccess { access_chain, .. } => access_chain.iter_mut().for_each(field_by_name),
             Expr::Interval(interval) => quarters_as_months(interval),
-            _ => {}
+            other => respell_call(other),
         }
         ControlFlow::Continue(())
     }

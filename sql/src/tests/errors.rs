@@ -231,7 +231,7 @@ fn what_else_a_stream_cannot_answer() {
         "UPDATE bids SET price = 1;",
         expect![[r#"
             line 6, column 1: the statement UPDATE is not supported
-            help: a pipeline is made of CREATE TABLE, CREATE VIEW, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN
+            help: a pipeline is made of CREATE TABLE, CREATE VIEW, CREATE FUNCTION, INSERT INTO … SELECT, SELECT, SET, RESET and EXPLAIN
         "#]],
     );
     check(
@@ -410,7 +410,8 @@ fn mistakes_in_arguments() {
     check(
         "SELECT tumble(ts, interval '1 month', bidder) AS w FROM bids;",
         expect![[r#"
-        line 6, column 8: argument 3 of tumble must be a constant
-    "#]],
+            line 6, column 8: argument 3 of tumble must be a constant
+            help: check the number and types of the arguments, or CAST them
+        "#]],
     );
 }

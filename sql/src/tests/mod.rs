@@ -2,6 +2,7 @@
 
 mod builder;
 mod errors;
+mod functions;
 mod plans;
 mod windows;
 

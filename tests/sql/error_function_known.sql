@@ -1,0 +1,3 @@
+-- error: line 3, column 17
+-- error: there is a function 'upper' already
+CREATE FUNCTION upper(n TEXT) RETURNS TEXT RETURN n;

@@ -1,0 +1,3 @@
+-- error: line 3, column 1
+-- error: is VOLATILE
+CREATE FUNCTION f(a BIGINT) RETURNS BIGINT VOLATILE RETURN a;
