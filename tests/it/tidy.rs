@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("contracts", &["core"]),
     ("core", &[]),
     ("engine", &["core"]),
+    ("examples/udf", &["connectors", "core", "engine", "sinks", "sql"]),
     ("importers", &["contracts", "core"]),
     ("operators", &["contracts", "core", "text"]),
     ("pipelines", &["core", "engine"]),
@@ -29,7 +30,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
     ("tokio-postgres", &["connectors"]),
     ("parquet", &["connectors", "sinks"]),
-    ("tokio", &["api", "connectors", "engine", "pipelines", "sinks", "sql"]),
+    ("tokio", &["api", "connectors", "engine", "examples/udf", "pipelines", "sinks", "sql"]),
 ];
 
 const FILE_LINES_MAX: usize = 600;
