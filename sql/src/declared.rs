@@ -5,6 +5,7 @@ use crate::catalog::Context;
 use crate::create_table::{ColumnSyntax, Placed, TableSyntax};
 use crate::errors::{at_ident, from_datafusion};
 use crate::near::help_for_name;
+use crate::now::asks_for_now;
 use crate::optimize::{aggregates_of, coerced};
 use crate::parser::normalized;
 use crate::position::WithPlace;
@@ -15,8 +16,9 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption, ColumnOptionDef};
+use datafusion::sql::sqlparser::ast::{self, ColumnDef, ColumnOption, ColumnOptionDef, visit_expressions};
 use headwater_core::{Error, Result, Span, metadata_column};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Where the values of a column come from.
@@ -181,12 +183,13 @@ fn given_origin(column: &ColumnSyntax, field: &Field, context: &Context<'_>) -> 
         return Ok(Origin::Metadata { key: value.clone(), span: *span });
     }
     let Some(default) = &column.default else { return Ok(Origin::Given { default: None }) };
-    let empty = Arc::new(Schema::empty());
-    let expr = planned(default, &empty, "a default", context)?;
-    if !expr.column_refs().is_empty() {
-        let error = Error::invalid("a default cannot name a column");
+    let is_name = |name: &ast::Expr| matches!(name, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_));
+    if let Some(name) = find(&default.value, is_name) {
+        let error = Error::invalid(format!("a default cannot name a column, such as '{name}'"));
         return Err(error.with_help("use GENERATED ALWAYS AS (expression)").with_place(default.span));
     }
+    let empty = Arc::new(Schema::empty());
+    let expr = planned(default, &empty, "a default", context)?;
     let expr = fitted(expr, field, &empty, default.span, context)?;
     Ok(Origin::Given { default: Some(expr) })
 }
@@ -221,27 +224,24 @@ fn generated_column(
     Ok((field, Origin::Generated(expr)))
 }
 
+/// Returns the first part of an expression that fits, as it is written.
+fn find(expr: &ast::Expr, fits: impl Fn(&ast::Expr) -> bool) -> Option<String> {
+    let found = visit_expressions(expr, |part| {
+        if fits(part) { ControlFlow::Break(part.to_string()) } else { ControlFlow::Continue(()) }
+    });
+    found.break_value()
+}
+
 /// A generated column that names another one would depend on the order in which they are computed.
 fn refuse_generated_names(expr: &ast::Expr, syntax: &TableSyntax, span: Span) -> Result<()> {
-    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
-    use std::ops::ControlFlow;
-    struct Names<'a>(&'a TableSyntax);
-    impl Visitor for Names<'_> {
-        type Break = String;
-        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<String> {
-            let ast::Expr::Identifier(ident) = expr else { return ControlFlow::Continue(()) };
-            let name = normalized(ident);
-            let is_generated = |column: &ColumnSyntax| column.generated.is_some() && normalized(&column.name) == name;
-            if self.0.columns.iter().any(is_generated) { ControlFlow::Break(name) } else { ControlFlow::Continue(()) }
-        }
-    }
-    match expr.visit(&mut Names(syntax)) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(name) => {
-            let error = Error::invalid(format!("a generated column cannot use '{name}', which is generated too"));
-            Err(error.with_help("write out what that is computed from").with_place(span))
-        }
-    }
+    let is_generated = |part: &ast::Expr| {
+        let ast::Expr::Identifier(ident) = part else { return false };
+        let generated = syntax.columns.iter().filter(|column| column.generated.is_some());
+        generated.into_iter().any(|column| normalized(&column.name) == normalized(ident))
+    };
+    let Some(name) = find(expr, is_generated) else { return Ok(()) };
+    let error = Error::invalid(format!("a generated column cannot use '{name}', which is generated too"));
+    Err(error.with_help("write out what that is computed from").with_place(span))
 }
 
 fn fail(error: datafusion::common::DataFusionError, context: &Context<'_>) -> Error {
@@ -280,6 +280,10 @@ pub(crate) fn planned(
     if has_subquery.map_err(|e| fail(e, context))? || !aggregates_of([&expr]).is_empty() {
         let error = Error::invalid(format!("{what} can look at one row alone"));
         return Err(at(error.with_help("leave out the subquery, aggregate or window function")));
+    }
+    if let Some(name) = asks_for_now(&expr) {
+        let error = Error::invalid(format!("the function {name} has another value at each moment"));
+        return Err(at(error.with_help(format!("{what} must be the same for the same row"))));
     }
     coerced(expr, &schema, &context.functions.config).map_err(|e| at(fail(e, context)))
 }

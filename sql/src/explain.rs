@@ -47,7 +47,8 @@ fn graph(text: &mut String, lowered: &Lowered, detail: Detail) -> Result<fmt::Re
         if place > 0 {
             text.push('\n');
         }
-        let printed = node(text, &graph.nodes[id], detail)
+        let is_changing = graph.inputs(id).any(|edge| edge.changing);
+        let printed = node(text, &graph.nodes[id], is_changing, detail)
             .and_then(|()| graph.outputs(id).try_for_each(|edge| self::edge(text, lowered, edge, detail)));
         if printed.is_err() {
             return Ok(printed);
@@ -56,7 +57,7 @@ fn graph(text: &mut String, lowered: &Lowered, detail: Detail) -> Result<fmt::Re
     Ok(Ok(()))
 }
 
-fn node(text: &mut String, node: &Node, detail: Detail) -> fmt::Result {
+fn node(text: &mut String, node: &Node, is_changing: bool, detail: Detail) -> fmt::Result {
     writeln!(text, "{} (parallelism {})", node.name, parallelism(node))?;
     match &node.body {
         NodeBody::Source { source, operators, event_time } => {
@@ -75,6 +76,10 @@ fn node(text: &mut String, node: &Node, detail: Detail) -> fmt::Result {
         }
         NodeBody::Async(operator) => {
             writeln!(text, "    {}", operator.describe())?;
+            if is_changing {
+                // The engine does, so that a row takes back what it was answered.
+                writeln!(text, "        keeps the answers to all rows; an answer is freed when its row is taken back")?;
+            }
             if detail == Detail::Verbose {
                 columns(text, &operator.schema())?;
             }

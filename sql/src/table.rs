@@ -274,6 +274,7 @@ impl Table {
             }
             definition.schema = Some(Arc::new(Schema::new(fields)));
             definition.options.set("format", "json");
+            definition.options.hide("format", DEBEZIUM);
         }
         Ok(definition)
     }
