@@ -2,6 +2,8 @@
 
 CREATE TABLE bid (WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds')
 WITH (connector = 'nexmark', table = 'bid', events = '100000', seed = '0', rate = '1000');
+CREATE FUNCTION count_char(text TEXT, letter TEXT) RETURNS BIGINT
+RETURN length(text) - length(replace(text, letter, ''));
 CREATE TABLE result WITH (connector = 'stdout');
 
 INSERT INTO result
@@ -11,6 +13,6 @@ SELECT auction, bidder, 0.908 * price AS price,
         WHEN extract(hour FROM date_time) <= 6 OR extract(hour FROM date_time) >= 20 THEN 'nightTime'
         ELSE 'otherTime'
     END AS bid_time_type,
-    date_time, extra, length(extra) - length(replace(extra, 'c', '')) AS c_counts
+    date_time, extra, count_char(extra, 'c') AS c_counts
 FROM bid
 WHERE 0.908 * price > 1000000 AND 0.908 * price < 50000000;

@@ -11,8 +11,8 @@ SELECT auction, bidder, price, channel,
         WHEN 'google' THEN '1'
         WHEN 'facebook' THEN '2'
         WHEN 'baidu' THEN '3'
-        ELSE regexp_match(url, '(&|^)channel_id=([^&]*)')[2]
+        ELSE regexp_extract(url, '(&|^)channel_id=([^&]*)', 2)
     END AS channel_id
 FROM bid
-WHERE regexp_match(url, '(&|^)channel_id=([^&]*)')[2] IS NOT NULL
+WHERE regexp_extract(url, '(&|^)channel_id=([^&]*)', 2) IS NOT NULL
     OR lower(channel) IN ('apple', 'google', 'facebook', 'baidu');
