@@ -1,13 +1,14 @@
 //! The streaming operators and the typed impact operators.
 //!
 //! One file per operator. Each has a spec, which the graph holds and prints, and an operator, which a subtask builds
-//! from it. Operators are synchronous and pure: they never read a clock, touch a file or know a channel; the lookup join
-//! alone waits, for the answers of a store that it does not know. They build on
+//! from it. Operators are synchronous and pure: they never read a clock, touch a file or know a channel; the lookup
+//! join and the asynchronous call alone wait, for answers of somebody whom they do not know. They build on
 //! DataFusion's physical expressions and aggregate functions; there is no second expression library here.
 //!
 //! Rows on which an expression fails go to the dead-letter stream, one by one, and the rest of the batch goes on.
 
 mod aggregate;
+mod async_call;
 mod debezium;
 mod decode_contract;
 mod dedup;
@@ -35,6 +36,7 @@ mod unnest;
 mod upsert;
 
 pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
+pub use async_call::{AsyncCall, AsyncFn, AsyncResult};
 pub use debezium::Debezium;
 pub use decode_contract::DecodeContract;
 pub use dedup::Dedup;

@@ -5,6 +5,7 @@
 //! a place in the text and a way out. This is the only package that knows DataFusion's planner; it never knows the
 //! engine, a concrete connector, or an async runtime.
 
+mod async_udf;
 mod builder;
 mod calls;
 mod catalog;
@@ -43,6 +44,7 @@ mod unnest;
 mod versions;
 mod windows;
 
+pub use async_udf::AsyncFunction;
 pub use builder::{
     Aggregated, Classified, Delivered, Normalized, Pipeline, Screened, Stream, Table, Window, Windowed, calendar_month,
     calendar_quarter, calendar_year, tumbling,

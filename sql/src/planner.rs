@@ -1,6 +1,7 @@
 //! From SQL text to a graph: reads the statements one after the other, then plans what they ask for together. It never
 //! opens a connector's system. A planner keeps the connectors and functions; nothing of one text reaches the next.
 
+use crate::async_udf::AsyncFunction;
 use crate::catalog::{Catalog, Context, Relation};
 use crate::create_table::{OptionSyntax, TableSyntax};
 use crate::environment::Environment;
@@ -77,6 +78,15 @@ impl Planner {
     /// `Invalid` for a name that is taken, or a function that is not immutable.
     pub fn with_udfs(mut self, functions: &FunctionRegistry) -> Result<Self> {
         functions.extend(&mut self.functions)?;
+        Ok(self)
+    }
+
+    /// Adds asynchronous functions of the user to those that this planner knows.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is taken or cannot be called, and for a setting out of range.
+    pub fn with_async_functions(mut self, functions: impl IntoIterator<Item = AsyncFunction>) -> Result<Self> {
+        functions.into_iter().try_for_each(|function| function.register(&mut self.functions))?;
         Ok(self)
     }
 

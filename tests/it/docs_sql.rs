@@ -3,7 +3,7 @@
 //!
 //! | info string | meaning |
 //! |---|---|
-//! | `file NAME` | an input file of the pipelines after it on the page |
+//! | `file NAME` | an input file of the pipelines after it on the page; for `NAME.db` the SQL that makes an SQLite file |
 //! | `sql` | a pipeline that must succeed |
 //! | `sql error` | a pipeline that must fail |
 //! | `output` | the rows that the pipeline before it leaves on standard output, in any order; or parts of its message |
@@ -49,6 +49,11 @@ fn blocks(lines: &[String]) -> Vec<Block> {
     blocks
 }
 
+fn make_store(path: &Path, sql: &str) {
+    let store = rusqlite::Connection::open(path).expect("the store is made");
+    store.execute_batch(sql).expect("the store is filled");
+}
+
 /// What a pipeline left, as the page shows it.
 fn shown(ran: &Ran) -> String {
     let lines: Vec<String> = ran.stdout.lines().map(str::to_owned).collect();
@@ -82,7 +87,12 @@ fn run_page(page: &Path) -> (String, Vec<String>) {
             continue;
         }
         let place = Workplace::new();
-        files.iter().for_each(|(name, content)| place.write(name, content));
+        for (name, content) in &files {
+            match name.strip_suffix(".db") {
+                Some(_) => make_store(&place.path().join(name), content),
+                None => place.write(name, content),
+            }
+        }
         let ran = place.run(&content);
         let expected = blocks.get(number + 1).filter(|next| next.info == "output");
         let at = format!("{}:{}", page.file_name().unwrap_or_default().display(), block.first_line);

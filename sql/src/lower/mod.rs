@@ -3,6 +3,7 @@
 //! is the graph while it grows.
 
 mod aggregate;
+mod answers;
 mod columns;
 mod flow;
 mod join;
@@ -97,6 +98,7 @@ impl Scope<'_> {
     }
 
     fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        answers::refuse_calls([expr], *self)?;
         if let Some(name) = asks_for_now(expr) {
             return Err(self.misplaced_now(name));
         }
@@ -192,6 +194,11 @@ impl<'a> Lowering<'a> {
     }
 
     fn node(&mut self, plan: &'a LogicalPlan, scope: Scope<'a>) -> Result<Flow> {
+        match plan {
+            LogicalPlan::Aggregate(aggregate) => answers::refuse_calls(&aggregate.aggr_expr, scope)?,
+            LogicalPlan::Window(window) => answers::refuse_calls(&window.window_expr, scope)?,
+            _ => {}
+        }
         if let Some(assign) = AssignWindows::of(plan) {
             return self.assign_windows(assign, scope);
         }

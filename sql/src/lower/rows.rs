@@ -64,9 +64,10 @@ impl<'a> Lowering<'a> {
         // A batch without columns would be a batch without rows to much of what is on its way.
         let placeholder = [lit(true).alias(ROW)];
         let exprs = if exprs.is_empty() { &placeholder } else { exprs };
+        let (flow, exprs) = self.answered(flow, exprs, scope)?;
         let mut qualifiers = Vec::with_capacity(exprs.len());
         let mut physical = Vec::with_capacity(exprs.len());
-        for expr in exprs {
+        for expr in &exprs {
             let (qualifier, name) = expr.qualified_name();
             qualifiers.push(qualifier);
             physical.push((scope.physical(expr, &flow.schema)?, name));
@@ -89,9 +90,16 @@ impl<'a> Lowering<'a> {
 
     /// Adds a filter to a flow.
     pub(super) fn keep_where(&mut self, flow: Flow, predicate: &Expr, scope: Scope<'_>) -> Result<Flow> {
-        let predicate = scope.physical(predicate, &flow.schema)?;
+        let columns: Vec<Expr> = flow.schema.columns().into_iter().map(Expr::Column).collect();
+        let (flow, predicate) = self.answered(flow, std::slice::from_ref(predicate), scope)?;
+        let predicate = predicate.into_iter().map(Expr::unalias).map(|expr| scope.physical(&expr, &flow.schema));
+        let filters = predicate.collect::<Result<Vec<_>>>()?;
         let (rows, schema) = (flow.rows(), flow.schema.as_ref().clone());
-        Ok(flow.then(operators::Filter::new(predicate, rows), schema))
+        let flow = filters
+            .into_iter()
+            .fold(flow, |flow, filter| flow.then(operators::Filter::new(filter, rows.clone()), schema.clone()));
+        // The answers that the condition looked at are nobody else's business.
+        if schema.fields().len() > columns.len() { self.project(flow, &columns, scope) } else { Ok(flow) }
     }
 
     pub(super) fn unnest(&mut self, unnest: &'a Unnest, scope: Scope<'a>) -> Result<Flow> {
