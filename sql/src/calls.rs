@@ -93,6 +93,10 @@ fn expansion(function: &mut Function) -> Option<Expr> {
         }
         return None;
     }
+    if name == "listagg" && list.args.len() == 1 {
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(text(","))));
+        return None;
+    }
     if matches!(name.as_str(), "json_object" | "json_array") {
         flatten_members(list);
         return None;

@@ -25,6 +25,14 @@ const ALIASES: &[(&str, &str)] = &[
     ("array_size", "array_length"),
 ];
 
+/// The same for aggregate functions.
+const AGGREGATE_ALIASES: &[(&str, &str)] = &[
+    ("every", "bool_and"),
+    ("listagg", "string_agg"),
+    ("collect", "array_agg"),
+    ("approx_count_distinct", "approx_distinct"),
+];
+
 /// Functions by name and alias.
 pub(crate) struct Functions {
     pub(crate) scalar: BTreeMap<String, Arc<ScalarUDF>>,
@@ -77,15 +85,12 @@ impl Functions {
             scalar.insert(name, function);
         }
         scalar.extend(json::functions());
-        for (alias, name) in ALIASES {
-            if let Some(function) = scalar.get(*name).cloned() {
-                scalar.entry((*alias).to_owned()).or_insert(function);
-            }
-        }
+        add_aliases(&mut scalar, ALIASES);
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
         }
+        add_aliases(&mut aggregate, AGGREGATE_ALIASES);
         let mut window = BTreeMap::new();
         for function in SessionStateDefaults::default_window_functions() {
             window.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
@@ -138,6 +143,14 @@ fn names(name: &str, aliases: &[String]) -> impl Iterator<Item = String> {
         .chain(aliases.iter().map(|alias| alias.to_lowercase()))
         .collect::<Vec<_>>()
         .into_iter()
+}
+
+fn add_aliases<F>(functions: &mut BTreeMap<String, Arc<F>>, aliases: &[(&str, &str)]) {
+    for (alias, name) in aliases {
+        if let Some(function) = functions.get(*name).cloned() {
+            functions.entry((*alias).to_owned()).or_insert(function);
+        }
+    }
 }
 
 /// How DataFusion plans and optimizes for us.

@@ -139,7 +139,7 @@ fn parameters(
             let error = Error::invalid("a parameter of a function in SQL is IN");
             return Err(error.with_help("leave its mode out").with_place(context.place.start()));
         }
-        let name = arg.name.as_ref().map_or_else(|| format!("${}", at + 1), normalized);
+        let name = arg.name.as_ref().map_or_else(|| format!("${}", at + 1), parameter_name);
         if parameters.iter().any(|other| other.name == name) {
             let error = Error::invalid(format!("two parameters are called '{name}'"));
             let span = context.place.find_name(&name).unwrap_or_else(|| context.place.start());
@@ -156,6 +156,12 @@ fn parameters(
         parameters.push(Parameter { name, data_type: arg.data_type, default });
     }
     Ok(parameters)
+}
+
+/// The parser keeps the quotes of a parameter's name in its text.
+fn parameter_name(ident: &Ident) -> String {
+    let quoted = ident.value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    quoted.map_or_else(|| normalized(ident), |name| name.replace("\"\"", "\""))
 }
 
 /// Returns the expression of a declaration.

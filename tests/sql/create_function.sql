@@ -17,3 +17,12 @@ SELECT id, with_tax(id) FROM sales WHERE id < 3;
 CREATE VIEW taxed AS SELECT city, sum(with_tax(amount)) AS total FROM sales GROUP BY city HAVING sum(with_tax(amount)) > 100;
 SELECT shout(city) AS city, total FROM taxed;
 SELECT with_tax(rating) AS r, count(*) AS n FROM sales GROUP BY with_tax(rating);
+-- Watermarks and generated columns may call them too; a quoted name of a parameter keeps its case.
+CREATE FUNCTION a_day_before(t TIMESTAMP) RETURNS TIMESTAMP RETURN t - INTERVAL '1 day';
+CREATE FUNCTION "Pair"("A" TEXT, b TEXT) RETURNS TEXT RETURN "A" || '&' || b;
+CREATE TABLE again (
+    id BIGINT NOT NULL, person TEXT, city TEXT, amount BIGINT, at TIMESTAMP, taxed DECIMAL(12, 2) GENERATED ALWAYS AS (with_tax(amount)) STORED,
+    WATERMARK FOR at AS a_day_before(at)
+) WITH (connector = 'single_file', path = 'inputs/sales.csv', format = 'csv');
+SELECT tumble(interval '1 year').start AS year, sum(taxed) AS taxed, listagg("Pair"(person, city)) AS pairs, every(amount > 5) AS all_more
+FROM again WHERE id < 6 GROUP BY tumble(interval '1 year');
