@@ -4,10 +4,11 @@
 //! range of groups. The hash is part of the stored format: state is kept per key group, so it must never change. The
 //! state of a router is one scratch buffer, bounded by the largest batch.
 
-use arrow::array::UInt32Array;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::datatypes::{Float32Type, Float64Type, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use headwater_core::{Batch, Error, Result};
+use std::sync::Arc;
 use twox_hash::XxHash3_64;
 
 /// How many key groups there are, and so the greatest parallelism of a node.
@@ -55,7 +56,7 @@ impl HashRouter {
             return Ok(vec![(0, batch)]);
         }
         self.shares.iter_mut().for_each(Vec::clear);
-        let keys: Vec<_> = self.columns.iter().map(|column| batch.rows.column(*column).clone()).collect();
+        let keys: Vec<_> = self.columns.iter().map(|column| with_one_zero(batch.rows.column(*column))).collect();
         self.encoded.clear();
         self.converter.append(&mut self.encoded, &keys)?;
         for (row, key) in (0_u32..).zip(&self.encoded) {
@@ -67,6 +68,20 @@ impl HashRouter {
         let filled = self.shares.iter().enumerate().filter(|(_, share)| !share.is_empty());
         filled.map(|(subtask, share)| Ok((subtask, batch.take(&UInt32Array::from(share.clone()))?))).collect()
     }
+}
+
+/// Makes −0 of floating-point columns 0: they are one key to an aggregation.
+fn with_one_zero(column: &ArrayRef) -> ArrayRef {
+    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+        if numbers.values().iter().any(|number| number.to_bits() == (-0.0_f64).to_bits()) {
+            return Arc::new(numbers.unary::<_, Float64Type>(|number| number + 0.0));
+        }
+    } else if let Some(numbers) = column.as_primitive_opt::<Float32Type>()
+        && numbers.values().iter().any(|number| number.to_bits() == (-0.0_f32).to_bits())
+    {
+        return Arc::new(numbers.unary::<_, Float32Type>(|number| number + 0.0));
+    }
+    column.clone()
 }
 
 /// Cuts a batch into pieces of at most `rows_max` rows without copying.

@@ -25,6 +25,10 @@ const POSITION_COLUMN: &str = "_position";
 pub(crate) fn engine_error(error: DataFusionError) -> Error {
     match error {
         DataFusionError::ArrowError(error, _) => Error::from(*error),
+        DataFusionError::External(error) => match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::data(error.to_string()),
+        },
         other if is_about_rows(&other) => Error::data(other.strip_backtrace()),
         other => Error::internal(other.strip_backtrace()),
     }

@@ -4,10 +4,11 @@
 //! bounds a table is the greatest number of rows that were in it at one time.
 
 use arrow::array::ArrayRef;
+use arrow::compute::{self, SortOptions};
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use headwater_core::Result;
+use headwater_core::{Result, StateSize};
 use std::hash::BuildHasher;
 
 /// Turns columns into one string of bytes per row, and back.
@@ -15,6 +16,8 @@ pub(crate) struct RowCodec {
     converter: RowConverter,
     parser: RowParser,
     n_columns: usize,
+    /// The types as declared, where they are known.
+    types: Vec<DataType>,
 }
 
 /// Encoded rows of a batch.
@@ -29,14 +32,21 @@ impl EncodedRows {
 
 impl RowCodec {
     pub(crate) fn new(types: impl Iterator<Item = DataType>) -> Result<Self> {
-        Self::with_fields(types.map(SortField::new).collect())
+        Self::ordered(types.map(|data_type| (data_type, SortOptions::default())).collect())
     }
 
-    /// Makes a codec whose bytes are ordered as the fields say.
+    /// Makes a codec whose bytes are ordered as the options say.
+    pub(crate) fn ordered(columns: Vec<(DataType, SortOptions)>) -> Result<Self> {
+        let types = columns.iter().map(|(data_type, _)| data_type.clone()).collect();
+        let fields = columns.into_iter().map(|(data_type, by)| SortField::new_with_options(data_type, by)).collect();
+        Ok(Self { types, ..Self::with_fields(fields)? })
+    }
+
+    /// Makes a codec whose bytes are ordered as the fields say, and whose dictionaries come back as their values.
     pub(crate) fn with_fields(fields: Vec<SortField>) -> Result<Self> {
         let n_columns = fields.len();
         let converter = RowConverter::new(fields)?;
-        Ok(Self { parser: converter.parser(), converter, n_columns })
+        Ok(Self { parser: converter.parser(), converter, n_columns, types: Vec::new() })
     }
 
     pub(crate) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
@@ -51,7 +61,13 @@ impl RowCodec {
         if self.n_columns == 0 {
             return Ok(Vec::new());
         }
-        Ok(self.converter.convert_rows(rows.into_iter().map(|bytes| self.parser.parse(bytes)))?)
+        let mut columns = self.converter.convert_rows(rows.into_iter().map(|bytes| self.parser.parse(bytes)))?;
+        for (column, data_type) in columns.iter_mut().zip(&self.types) {
+            if column.data_type() != data_type {
+                *column = compute::cast(column, data_type)?;
+            }
+        }
+        Ok(columns)
     }
 }
 
@@ -62,13 +78,15 @@ pub(crate) struct RowTable {
     table: HashTable<u32>,
     rows: Vec<Box<[u8]>>,
     free: Vec<u32>,
+    /// The length of all rows together.
+    n_bytes: usize,
 }
 
 impl RowTable {
     pub(crate) fn new(types: impl Iterator<Item = DataType>) -> Result<Self> {
         let codec = RowCodec::new(types)?;
         let (hasher, table) = (DefaultHashBuilder::default(), HashTable::new());
-        Ok(Self { codec, hasher, table, rows: Vec::new(), free: Vec::new() })
+        Ok(Self { codec, hasher, table, rows: Vec::new(), free: Vec::new(), n_bytes: 0 })
     }
 
     pub(crate) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
@@ -110,6 +128,7 @@ impl RowTable {
             }
         };
         table.insert_unique(hash, slot, |slot| rehash(rows, slot));
+        self.n_bytes += row.len();
         (slot, true)
     }
 
@@ -120,7 +139,13 @@ impl RowTable {
         if let Ok(entry) = table.find_entry(hasher.hash_one(&*row), |other| *other == slot) {
             entry.remove();
             free.push(slot);
+            self.n_bytes -= row.len();
         }
+    }
+
+    /// Returns how much is kept.
+    pub(crate) fn size(&self) -> StateSize {
+        StateSize { rows: self.table.len() as u64, bytes: self.n_bytes as u64 }
     }
 
     pub(crate) fn row(&self, slot: u32) -> &[u8] {

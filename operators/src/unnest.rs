@@ -18,8 +18,10 @@ pub struct UnnestColumns {
     pub lists: Vec<usize>,
     /// The struct columns, by index: each is replaced by its fields.
     pub structs: Vec<usize>,
-    /// Whether a row whose lists are all null is kept with nulls. A row whose longest list is empty always goes.
+    /// Whether a row whose lists are all null is kept with nulls. A row whose longest list is empty goes.
     pub preserve_nulls: bool,
+    /// Whether a row whose lists are all null or empty is kept with nulls, as an outer join keeps it.
+    pub preserve_empty: bool,
 }
 
 /// Replaces each row by one row per list element, and struct columns by their fields.
@@ -58,7 +60,11 @@ impl Unnest {
 
 impl OperatorSpec for Unnest {
     fn describe(&self) -> String {
-        let nulls = if self.columns.preserve_nulls { ", nulls kept" } else { "" };
+        let nulls = match (self.columns.preserve_nulls, self.columns.preserve_empty) {
+            (_, true) => ", rows without elements kept",
+            (true, false) => ", nulls kept",
+            (false, false) => "",
+        };
         format!("unnest [{}]{nulls}", self.names.join(", "))
     }
 
@@ -107,6 +113,7 @@ impl UnnestOperator {
         for row in 0..batch.n_rows() {
             let null_length = usize::from(self.columns.preserve_nulls);
             let length = lists.iter().map(|list| list.length(row).unwrap_or(null_length)).max().unwrap_or(0);
+            let length = length.max(usize::from(self.columns.preserve_empty));
             parents.extend(std::iter::repeat_n(u32::try_from(row).unwrap_or(u32::MAX), length));
             for (list, places) in lists.iter().zip(&mut places) {
                 let has = list.length(row).unwrap_or(0);
@@ -202,7 +209,7 @@ mod tests {
             ("id", crate::testing::ints([10, 20, 30, 40])),
             ("b", list(&[Some(&[7]), None, None, Some(&[8, 9])])),
         ];
-        let unnest = UnnestColumns { lists: vec![0, 2], structs: vec![], preserve_nulls };
+        let unnest = UnnestColumns { lists: vec![0, 2], structs: vec![], preserve_nulls, preserve_empty: false };
         check(columns, unnest, &[("a", DataType::Int64), ("id", DataType::Int64), ("b", DataType::Int64)])
     }
 
@@ -238,7 +245,7 @@ mod tests {
         let arrays = vec![crate::testing::ints([1, 2]), crate::testing::ints([3, 4])];
         let structs = StructArray::new(fields, arrays, Some(vec![true, false].into()));
         let columns: Vec<(&str, ArrayRef)> = vec![("s", Arc::new(structs)), ("id", crate::testing::ints([10, 20]))];
-        let unnest = UnnestColumns { lists: vec![], structs: vec![0], preserve_nulls: false };
+        let unnest = UnnestColumns { lists: vec![], structs: vec![0], ..Default::default() };
         let output =
             check(columns, unnest, &[("s.x", DataType::Int64), ("s.y", DataType::Int64), ("id", DataType::Int64)]);
         expect![[r#"

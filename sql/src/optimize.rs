@@ -2,6 +2,8 @@
 //! projections move towards the sources. Rules that sort, limit, count on bounded input or ask for the current time
 //! are left out. No state.
 
+use crate::grouping_sets::expanded;
+use crate::subqueries::{Domains, LateralRows, Marks};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -42,9 +44,13 @@ pub(crate) fn optimized(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Resul
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(EliminateJoin::new()),
+        Arc::new(LateralRows),
+        Arc::new(Domains { first: true }),
+        Arc::new(Marks),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(DecorrelateLateralJoin::new()),
+        Arc::new(Domains { first: false }),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateFilter::new()),
@@ -57,7 +63,8 @@ pub(crate) fn optimized(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Resul
         Arc::new(OptimizeProjections::new()),
     ];
     let context = OptimizerContext::new_with_config_options(config.clone()).without_query_execution_start_time();
-    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
+    let plan = Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?;
+    expanded(plan)
 }
 
 /// Makes the types of one expression fit, and computes what is constant in it.

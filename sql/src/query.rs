@@ -3,10 +3,13 @@
 
 use crate::catalog::Context;
 use crate::errors::from_datafusion;
+use crate::grouping_sets::of_columns;
 use crate::optimize::analyzed;
 use crate::position::WithPlace;
 use crate::refuse::refuse_unsupported;
+use crate::set_operations::with_multiplicities;
 use crate::settings::Settings;
+use crate::subqueries::prepared;
 use crate::table::parser_options;
 use crate::windows::resolve_windows;
 use datafusion::common::DataFusionError;
@@ -36,7 +39,10 @@ pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Conte
     let fail = |error: DataFusionError| from_datafusion(error, context.place, &context.functions.all_names());
     let planner = SqlToRel::new_with_options(context, parser_options());
     let plan = planner.sql_statement_to_plan(Statement::Query(query)).map_err(fail)?;
-    let plan = resolve_windows(plan, settings, context.place)
+    let plan = with_multiplicities(plan)
+        .and_then(of_columns)
+        .and_then(|plan| prepared(plan, context.place))
+        .and_then(|plan| resolve_windows(plan, settings, context.place))
         .and_then(fields_by_name)
         .and_then(first_of_each)
         .map_err(fail)?;

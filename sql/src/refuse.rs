@@ -3,7 +3,7 @@
 
 use crate::position::{Place, WithPlace, span_of};
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Query, Select, SetExpr, SetOperator, Spanned, TableFactor, Visit, Visitor,
+    Distinct, Join, JoinConstraint, JoinOperator, Query, Select, SetExpr, Spanned, TableFactor, Visit, Visitor,
 };
 use headwater_core::{Error, Result, Span};
 use std::ops::ControlFlow;
@@ -54,6 +54,11 @@ impl Refusals<'_> {
     }
 
     fn select(&self, select: &Select) -> ControlFlow<Box<Error>> {
+        if select.from.iter().flat_map(|table| &table.joins).any(is_of_one_name) {
+            let help = "write ON a.key = b.key, and COALESCE(a.key, b.key) where the key is selected";
+            let words: &[&str] = if self.place.find_name("USING").is_some() { &["USING"] } else { &["NATURAL"] };
+            return self.refuse("USING or NATURAL in a RIGHT or FULL JOIN", help, words, None);
+        }
         if select.top.is_some() {
             return self.refuse("TOP", "a stream has no end to count to: leave it out", &["TOP"], None);
         }
@@ -65,9 +70,6 @@ impl Refusals<'_> {
         }
         if !select.lateral_views.is_empty() {
             return self.refuse("LATERAL VIEW", "use UNNEST in the select list", &["LATERAL", "VIEW"], None);
-        }
-        if let GroupByExpr::All(_) = select.group_by {
-            return self.refuse("GROUP BY ALL", "list the columns", &["GROUP", "BY"], None);
         }
         ControlFlow::Continue(())
     }
@@ -84,12 +86,16 @@ fn select_bodies<'a>(body: &'a SetExpr, found: &mut Vec<&'a Select>) {
     }
 }
 
-fn set_operator(body: &SetExpr) -> Option<&SetOperator> {
-    let SetExpr::SetOperation { op, left, right, .. } = body else { return None };
-    match op {
-        SetOperator::Union => set_operator(left).or_else(|| set_operator(right)),
-        other => Some(other),
-    }
+/// Whether a join takes a column of both sides for one, but not from the side that has it: the planner would take it
+/// from the left.
+fn is_of_one_name(join: &Join) -> bool {
+    let constraint = match &join.join_operator {
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => constraint,
+        _ => return false,
+    };
+    matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
 }
 
 impl Visitor for Refusals<'_> {
@@ -107,28 +113,9 @@ impl Visitor for Refusals<'_> {
         if !query.locks.is_empty() {
             return self.refuse("FOR UPDATE", "leave it out: nothing is locked", &["FOR"], None);
         }
-        if let Some(operator) = set_operator(&query.body) {
-            let name = operator.to_string();
-            return self.refuse(&name, "use WHERE EXISTS or WHERE NOT EXISTS", &[&name], None);
-        }
         let mut selects = Vec::new();
         select_bodies(&query.body, &mut selects);
         selects.into_iter().try_for_each(|select| self.select(select))
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        match expr {
-            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
-                let help = "write one query per set of columns and join them with UNION ALL";
-                let word = match expr {
-                    Expr::Cube(_) => "CUBE",
-                    Expr::Rollup(_) => "ROLLUP",
-                    _ => "GROUPING",
-                };
-                self.refuse(if word == "GROUPING" { "GROUPING SETS" } else { word }, help, &[word], None)
-            }
-            _ => ControlFlow::Continue(()),
-        }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {

@@ -10,6 +10,7 @@ use crate::functions::Functions;
 use crate::optimize::optimized;
 use crate::position::{Place, WithPlace};
 use crate::settings::Settings;
+use crate::subqueries::refuse_rest;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError};
@@ -105,6 +106,7 @@ pub(crate) fn share(catalog: &Catalog, inserts: &[Insert], functions: &Functions
             },
         };
         let plan = optimized(plan, &functions.config).map_err(fail)?;
+        refuse_rest(&plan, &draft.place).map_err(fail)?;
         collect_required(&plan, catalog, &mut required).map_err(fail)?;
         plans.push(Planned { unit, plan, settings: draft.settings.clone(), place: draft.place.clone() });
     }

@@ -1,12 +1,13 @@
-//! `FROM t, UNNEST(t.list) AS u(x)`: DataFusion's planner knows UNNEST in the select list only when its argument is a
-//! column, so this form becomes `FROM (SELECT *, unnest(t.list) AS x FROM t) AS t`. It changes syntax and nothing else;
-//! no state.
+//! `FROM t, UNNEST(t.list) AS u(x)` becomes `FROM (SELECT *, unnest(t.list) AS x FROM t) AS t`, where `t` is the only
+//! table; beside a join it stays what it is, and the rules for lateral joins find it. `WITH ORDINALITY` becomes one
+//! more list, of the numbers from 1. It changes syntax and nothing else; no state.
 
 use crate::position::{Place, WithPlace, span_of};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    visit_expressions_mut,
 };
 use headwater_core::{Error, Result};
 use std::ops::ControlFlow;
@@ -32,13 +33,80 @@ impl VisitorMut for Rewrite<'_> {
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        let TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        for list in array_exprs.iter_mut() {
+            // Within a literal, DataFusion does not find the columns of the tables beside it.
+            let _ = visit_expressions_mut(list, |expr| {
+                if let Expr::Array(array) = expr {
+                    *expr = call("make_array", std::mem::take(&mut array.elem));
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        if std::mem::take(with_ordinality) {
+            let n_lists = array_exprs.len();
+            array_exprs.push(numbers(array_exprs));
+            if let Some(alias) = alias {
+                if alias.columns.is_empty() && n_lists == 1 {
+                    alias.columns.push(column_def(alias.name.clone()));
+                }
+                if alias.columns.len() == n_lists {
+                    alias.columns.push(column_def(Ident::new("ordinality")));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn column_def(name: Ident) -> TableAliasColumnDef {
+    TableAliasColumnDef { name, data_type: None }
+}
+
+/// The numbers from 1 to the length of the longest list.
+fn numbers(lists: &[Expr]) -> Expr {
+    let lengths: Vec<Expr> = lists.iter().map(|list| call("cardinality", vec![list.clone()])).collect();
+    let longest = if lengths.len() == 1 { lengths } else { vec![call("greatest", lengths)] };
+    let Some(longest) = longest.into_iter().next() else { return Expr::value(Value::Null) };
+    let longest = Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(longest),
+        data_type: DataType::BigInt(None),
+        array: false,
+        format: None,
+    };
+    call("generate_series", vec![Expr::value(Value::Number("1".to_owned(), false)), longest])
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// An UNNEST that was found in FROM.
 struct Found {
-    array: Expr,
     table: Option<Ident>,
-    column: Ident,
+    /// The lists, and what their elements are called.
+    lists: Vec<(Expr, Ident)>,
+}
+
+/// Whether all but one of the relations are UNNESTs.
+fn is_of_one_table(from: &[TableWithJoins]) -> bool {
+    let relations = from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
+    relations.filter(|relation| !matches!(relation, TableFactor::UNNEST { .. })).count() == 1
 }
 
 impl Rewrite<'_> {
@@ -54,19 +122,19 @@ impl Rewrite<'_> {
     }
 
     fn rewrite_select(&self, select: &mut Select) -> Result<()> {
-        while let Some(found) = self.take_unnest(&mut select.from)? {
-            let [from] = select.from.as_slice() else {
-                return Err(self.refused("UNNEST beside several tables"));
-            };
-            if !from.joins.is_empty() {
-                return Err(self.refused("UNNEST beside a join"));
-            }
+        while is_of_one_table(&select.from) {
+            let Some(found) = self.take_unnest(&mut select.from)? else { return Ok(()) };
+            // The last that is taken out leaves the table alone; others are still beside it.
+            let [from, rest @ ..] = select.from.as_slice() else { return Ok(()) };
+            let rest = rest.to_vec();
+            let (mut from, joins) = (from.clone(), from.joins.clone());
+            from.joins.clear();
             let alias = relation_name(&from.relation).ok_or_else(|| self.refused("UNNEST of this"))?;
-            let inner = inner_query(select, from.clone(), &found);
+            let inner = inner_query(select, from, &found);
             let alias = TableAlias { explicit: true, name: alias, columns: Vec::new(), at: None };
             let derived =
                 TableFactor::Derived { lateral: false, subquery: Box::new(inner), alias: Some(alias), sample: None };
-            select.from = vec![TableWithJoins { relation: derived, joins: Vec::new() }];
+            select.from = std::iter::once(TableWithJoins { relation: derived, joins }).chain(rest).collect();
             if let Some(table) = &found.table {
                 unqualify(select, table);
             }
@@ -94,37 +162,40 @@ impl Rewrite<'_> {
                     JoinOperator::CrossJoin(JoinConstraint::None) | JoinOperator::Join(JoinConstraint::None)
                 )
             };
-            let Some(at) = table.joins.iter().position(|j| matches!(j.relation, TableFactor::UNNEST { .. })) else {
-                continue;
-            };
-            if !is_cross(&table.joins[at].join_operator) {
-                return Err(self.refused("UNNEST in a join other than CROSS JOIN"));
+            let is_taken = |j: &Join| matches!(j.relation, TableFactor::UNNEST { .. }) && is_cross(&j.join_operator);
+            if let Some(at) = table.joins.iter().position(is_taken) {
+                return self.found(table.joins.remove(at).relation).map(Some);
             }
-            return self.found(table.joins.remove(at).relation).map(Some);
         }
         Ok(None)
     }
 
     fn found(&self, factor: TableFactor) -> Result<Found> {
-        let TableFactor::UNNEST { alias, mut array_exprs, with_offset, with_ordinality, .. } = factor else {
-            return Err(Error::internal("an UNNEST was expected"));
-        };
-        let array = array_exprs.pop();
-        let (Some(array), true, false, false) = (array, array_exprs.is_empty(), with_offset, with_ordinality) else {
-            return Err(self.refused("UNNEST of several lists, or with numbers,"));
+        let TableFactor::UNNEST { alias, array_exprs, with_offset: false, .. } = factor else {
+            return Err(self.refused("WITH OFFSET"));
         };
         let Some(alias) = alias else {
             let error = Error::invalid("UNNEST needs a name").with_help("write UNNEST(…) AS u(x)");
             return Err(error.with_place(self.place.find_call("UNNEST").unwrap_or_else(|| self.place.start())));
         };
-        match alias.columns.as_slice() {
-            [] => Ok(Found { array, table: None, column: alias.name }),
-            [column] => Ok(Found { array, table: Some(alias.name), column: column.name.clone() }),
-            [_, second, ..] => {
-                let error = Error::invalid("UNNEST of one list gives one column");
-                Err(error.with_help("write UNNEST(…) AS u(x)").with_place(span_of(second.name.span)))
-            }
+        let mut names: Vec<Ident> = alias.columns.iter().map(|column| column.name.clone()).collect();
+        let mut table = Some(alias.name);
+        if let ([_], []) = (array_exprs.as_slice(), names.as_slice()) {
+            names.extend(table.take());
         }
+        let n_lists = array_exprs.len();
+        if names.len() != n_lists {
+            let count = if n_lists == 1 {
+                "one list gives one column".to_owned()
+            } else {
+                format!("{n_lists} lists gives {n_lists} columns")
+            };
+            let error = Error::invalid(format!("UNNEST of {count}")).with_help("name each in UNNEST(…) AS u(x, …)");
+            let span = names.get(n_lists).map(|name| span_of(name.span));
+            let span = span.or_else(|| self.place.find_call("UNNEST"));
+            return Err(error.with_place(span.unwrap_or_else(|| self.place.start())));
+        }
+        Ok(Found { table, lists: array_exprs.into_iter().zip(names).collect() })
     }
 }
 
@@ -138,29 +209,19 @@ fn relation_name(factor: &TableFactor) -> Option<Ident> {
     }
 }
 
-/// Makes `SELECT *, unnest(array) AS column FROM table`.
+/// Makes `SELECT *, unnest(list) AS column FROM table`.
 fn inner_query(select: &Select, from: TableWithJoins, found: &Found) -> Query {
-    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(found.array.clone()));
-    let list = FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: Vec::new() };
-    let call = Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("unnest"))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    });
+    let unnest = |(list, name): &(Expr, Ident)| SelectItem::ExprWithAlias {
+        expr: call("unnest", vec![list.clone()]),
+        alias: name.clone(),
+    };
     let mut inner = select.clone();
     inner.distinct = None;
     inner.selection = None;
     inner.having = None;
     inner.group_by = datafusion::sql::sqlparser::ast::GroupByExpr::Expressions(Vec::new(), Vec::new());
-    inner.projection = vec![
-        SelectItem::Wildcard(WildcardAdditionalOptions::default()),
-        SelectItem::ExprWithAlias { expr: call, alias: found.column.clone() },
-    ];
+    inner.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+    inner.projection.extend(found.lists.iter().map(unnest));
     inner.from = vec![from];
     Query {
         with: None,

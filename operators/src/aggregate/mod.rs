@@ -130,10 +130,16 @@ impl Aggregate {
         Ok(Self { schema, ..self })
     }
 
+    /// Whether the groups alone are asked for, and none ever goes.
+    pub(crate) fn only_grows(&self) -> bool {
+        self.windowing.is_none() && self.calls.is_empty() && !self.group.is_empty() && !self.input_changing
+    }
+
     /// Returns whether the output retracts rows.
     #[must_use]
     pub fn output_changing(&self) -> bool {
-        !matches!(self.windowing, Some(Windowing { emit: Emit::Final, late: Late::DeadLetter, .. }))
+        !self.only_grows()
+            && !matches!(self.windowing, Some(Windowing { emit: Emit::Final, late: Late::DeadLetter, .. }))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::row_table::{RowCodec, RowTable};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_common::utils::normalize_float_zero;
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
     Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, TaskContext, Watermark,
@@ -49,6 +50,8 @@ pub(crate) struct AggregateOperator {
     windows: Option<Windows>,
     /// Each window is shown once and for all: nothing needs to be remembered of what was shown.
     shows_once: bool,
+    /// Groups come and never change.
+    only_grows: bool,
     /// Rows wait for the barrier, so a watermark must not overtake them.
     holds_watermark: bool,
     held: Vec<Watermark>,
@@ -84,7 +87,8 @@ impl AggregateOperator {
             states: states.collect::<Result<_>>()?,
             values: RowCodec::new(types(n_keys..n_columns).into_iter())?,
             windows: spec.windowing.map(Windows::new),
-            shows_once: !spec.output_changing(),
+            shows_once: spec.windowing.is_some() && !spec.output_changing(),
+            only_grows: spec.only_grows(),
             holds_watermark: !matches!(spec.windowing, Some(Windowing { emit: Emit::Final, .. })),
             held: Vec::new(),
             touched: Vec::new(),
@@ -114,7 +118,9 @@ impl AggregateOperator {
 
     /// Gives each row the number of its group.
     fn assign(&mut self, batch: &Batch, keys: &[ArrayRef], ends: Option<&Int64Array>) -> Result<Vec<u32>> {
-        let encoded = self.keys.encode(keys)?;
+        // Both zeros are one group, as for DataFusion.
+        let keys: Vec<ArrayRef> = keys.iter().map(normalize_float_zero).collect();
+        let encoded = self.keys.encode(&keys)?;
         let mut slots = Vec::with_capacity(batch.n_rows());
         for row in 0..batch.n_rows() {
             let (slot, is_new) = self.keys.intern(encoded.get(row));
@@ -217,7 +223,8 @@ impl AggregateOperator {
         let values = self.values.decode(gone.iter().map(|(_, value)| &**value).chain(come_values))?;
         let diffs = (0..order.len()).map(|index| if index < gone.len() { -1 } else { 1 });
         let rows = self.output(self.keys.columns(&order)?, values, order.len())?;
-        out.emit(Batch::changing(rows, Int64Array::from_iter_values(diffs))?);
+        let diffs = Int64Array::from_iter_values(diffs);
+        out.emit(if self.only_grows { Batch::append_only(rows) } else { Batch::changing(rows, diffs)? });
         Ok(())
     }
 

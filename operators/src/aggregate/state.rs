@@ -9,13 +9,12 @@
 //! distinct argument rows in them.
 
 use super::AggregateCall;
-use super::weighted::{Counted, Summed};
+use super::weighted::{Counted, CountedOnce, Summed};
 use crate::expression::engine_error;
 use crate::row_table::RowCodec;
 use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
-use arrow::compute;
+use arrow::compute::{self, SortOptions};
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::row::SortField;
 use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
@@ -58,6 +57,10 @@ pub(crate) trait State: Send {
 pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) -> Result<Box<dyn State>> {
     let function = &call.function;
     let args = function.expressions();
+    if function.is_distinct() && function.fun().name() == "count" {
+        let types = args.iter().map(|arg| arg.data_type(input)).collect::<Result<Vec<_>, _>>().map_err(engine_error)?;
+        return Ok(Box::new(CountedOnce::new(types)?));
+    }
     if !function.is_distinct() {
         match function.fun().name() {
             "count" => return Ok(Box::new(Counted::new(args.len()))),
@@ -73,16 +76,16 @@ pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) 
     if !changing && function.order_bys().is_empty() {
         return Ok(Box::new(Accumulators { function: function.clone(), groups: Vec::new() }));
     }
-    let mut fields = Vec::new();
+    let mut columns = Vec::new();
     for by in function.order_bys() {
-        fields.push(SortField::new_with_options(by.expr.data_type(input).map_err(engine_error)?, by.options));
+        columns.push((by.expr.data_type(input).map_err(engine_error)?, by.options));
     }
     for arg in &args {
-        fields.push(SortField::new(arg.data_type(input).map_err(engine_error)?));
+        columns.push((arg.data_type(input).map_err(engine_error)?, SortOptions::default()));
     }
     let first = args.first().map(|arg| arg.data_type(input)).transpose().map_err(engine_error)?;
     let needs = Needs::of(function, &first.unwrap_or(DataType::Null));
-    let codec = RowCodec::with_fields(fields)?;
+    let codec = RowCodec::ordered(columns)?;
     Ok(Box::new(Multisets { function: function.clone(), n_args: args.len(), codec, needs, groups: Vec::new() }))
 }
 

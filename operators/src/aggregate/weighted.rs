@@ -1,11 +1,14 @@
 //! Counts and sums by weight: exact under any retraction, in constant space per group.
 //!
-//! They never keep a row. Sums wrap at the width of their type, as DataFusion's do.
+//! They never keep a row, but for `DISTINCT`. Sums wrap at the width of their type, as DataFusion's do.
 
 use super::state::{Rows, State};
+use crate::row_table::RowCodec;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, UInt64Type};
+use datafusion_common::utils::normalize_float_zero;
+use hashbrown::HashMap;
 use headwater_core::{Error, Result};
 use std::sync::Arc;
 
@@ -46,6 +49,67 @@ impl State for Counted {
 
     fn clear(&mut self, slot: u32) {
         self.counts[slot as usize] = 0;
+    }
+}
+
+/// `count(DISTINCT …)`: the number of different rows in which no argument is null. Its state is these rows, with how
+/// often each is there.
+pub(crate) struct CountedOnce {
+    codec: RowCodec,
+    groups: Vec<OnceGroup>,
+}
+
+#[derive(Default)]
+struct OnceGroup {
+    counts: HashMap<Box<[u8]>, i64>,
+    /// How many of the counts are positive.
+    n_there: i64,
+}
+
+impl CountedOnce {
+    pub(crate) fn new(types: Vec<DataType>) -> Result<Self> {
+        Ok(Self { codec: RowCodec::new(types.into_iter())?, groups: Vec::new() })
+    }
+}
+
+impl State for CountedOnce {
+    fn grow(&mut self, n_slots: usize) {
+        self.groups.resize_with(n_slots.max(self.groups.len()), OnceGroup::default);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>) -> Result<()> {
+        let columns: Vec<ArrayRef> = rows.columns.iter().map(normalize_float_zero).collect();
+        let nulls = columns.iter().fold(None, |nulls: Option<NullBuffer>, column| {
+            NullBuffer::union(nulls.as_ref(), column.logical_nulls().as_ref())
+        });
+        let encoded = self.codec.encode(&columns)?;
+        for (row, slot) in rows.slots.iter().enumerate() {
+            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                continue;
+            }
+            let group = &mut self.groups[*slot as usize];
+            let key = encoded.get(row);
+            let before = group.counts.get(key).copied().unwrap_or(0);
+            let after = before + rows.diff(row);
+            group.n_there += i64::from(after > 0) - i64::from(before > 0);
+            if after == 0 {
+                group.counts.remove(key);
+            } else if let Some(count) = group.counts.get_mut(key) {
+                *count = after;
+            } else {
+                group.counts.insert(key.into(), after);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, slots: &[u32]) -> Result<ArrayRef> {
+        let counts = slots.iter().map(|slot| self.groups[*slot as usize].n_there);
+        Ok(Arc::new(Int64Array::from_iter_values(counts)))
+    }
+
+    fn clear(&mut self, slot: u32) {
+        self.groups[slot as usize] = OnceGroup::default();
     }
 }
 

@@ -10,6 +10,7 @@ mod json;
 mod library_tests;
 mod number_format;
 mod scalar;
+mod single_value;
 #[cfg(test)]
 mod sql_tests;
 mod strings;
@@ -27,6 +28,7 @@ mod zones;
 use datafusion_expr::ScalarUDF;
 use headwater_core::{Error, Result};
 use headwater_text::{Policy, Screener};
+pub use single_value::single_value;
 use std::sync::Arc;
 
 /// The key of the metadata of columns whose text is JSON.

@@ -6,7 +6,7 @@ mod operator;
 mod side;
 
 use crate::expression::{check_relabel, engine_error, sql};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
 use std::sync::Arc;
@@ -26,7 +26,12 @@ pub enum JoinKind {
     LeftSemi,
     /// Left rows without a match.
     LeftAnti,
+    /// Left rows, each with whether it has a match.
+    LeftMark,
 }
+
+/// The name of the column that says whether a row has a match.
+const MARK: &str = "mark";
 
 impl JoinKind {
     fn name(self) -> &'static str {
@@ -37,6 +42,7 @@ impl JoinKind {
             Self::Full => "full",
             Self::LeftSemi => "left semi",
             Self::LeftAnti => "left anti",
+            Self::LeftMark => "left mark",
         }
     }
 
@@ -44,7 +50,7 @@ impl JoinKind {
     pub(crate) fn has_both_sides(self) -> bool {
         match self {
             Self::Inner | Self::Left | Self::Right | Self::Full => true,
-            Self::LeftSemi | Self::LeftAnti => false,
+            Self::LeftSemi | Self::LeftAnti | Self::LeftMark => false,
         }
     }
 }
@@ -89,7 +95,7 @@ impl Join {
             }
         }
         let (left_null, right_null) = match config.kind {
-            JoinKind::Inner | JoinKind::LeftSemi | JoinKind::LeftAnti => (false, false),
+            JoinKind::Inner | JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => (false, false),
             JoinKind::Left => (false, true),
             JoinKind::Right => (true, false),
             JoinKind::Full => (true, true),
@@ -101,6 +107,9 @@ impl Join {
         let mut fields = side(&config.left, left_null);
         if config.kind.has_both_sides() {
             fields.extend(side(&config.right, right_null));
+        }
+        if config.kind == JoinKind::LeftMark {
+            fields.push(Field::new(MARK, DataType::Boolean, false));
         }
         Ok(Self { config, schema: Arc::new(Schema::new(fields)) })
     }
@@ -117,7 +126,9 @@ impl Join {
     /// Returns whether the output retracts rows.
     #[must_use]
     pub fn output_changing(&self) -> bool {
-        self.config.inputs_changing || self.config.kind != JoinKind::Inner
+        // What comes can only add pairs, and what has a match keeps it.
+        let only_grows = matches!(self.config.kind, JoinKind::Inner | JoinKind::LeftSemi);
+        self.config.inputs_changing || !only_grows
     }
 }
 
@@ -229,6 +240,26 @@ mod tests {
             - 1 10
             + 1 10
         "#]],
+        );
+    }
+
+    #[test]
+    fn a_mark_is_restated_when_the_first_match_comes_and_when_the_last_goes() {
+        let script = "+ 1 10\n+ _ 30\n\n#1\n+ 1 7\n\n+ 1 8\n\n#0\n+2 1 11\n\n#1\n- 1 7\n- 1 8";
+        check(
+            JoinKind::LeftMark,
+            script,
+            expect![[r#"
+                + _ 30 false
+                + 1 10 false
+                - 1 10 false
+                + 1 10 true
+                +2 1 11 true
+                - 1 10 true
+                -2 1 11 true
+                + 1 10 false
+                +2 1 11 false
+            "#]],
         );
     }
 

@@ -6,6 +6,7 @@
 use super::side::Side;
 use super::{Join, JoinConfig, JoinKind};
 use crate::expression::{Evaluated, engine_error, evaluate_or_bury};
+use crate::repeat::repeated;
 use arrow::array::{
     Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
@@ -27,12 +28,27 @@ enum Alone {
     Unmatched,
     /// They are in the output while they have a match.
     Matched,
+    /// They are in the output with whether they have a match.
+    Marked,
+}
+
+impl Alone {
+    /// Whether a row is in the output, given whether it has a match.
+    fn shows(self, matched: bool) -> bool {
+        match self {
+            Self::No => false,
+            Self::Unmatched => !matched,
+            Self::Matched => matched,
+            Self::Marked => true,
+        }
+    }
 }
 
 pub(super) struct JoinOperator {
     config: JoinConfig,
     context: TaskContext,
     schema: SchemaRef,
+    output_changing: bool,
     /// Left columns, then right ones.
     pair_schema: SchemaRef,
     keys: [Vec<Arc<dyn PhysicalExpr>>; 2],
@@ -66,12 +82,14 @@ impl JoinOperator {
             JoinKind::Right => [Alone::No, Alone::Unmatched],
             JoinKind::Full => [Alone::Unmatched, Alone::Unmatched],
             JoinKind::LeftSemi => [Alone::Matched, Alone::No],
+            JoinKind::LeftMark => [Alone::Marked, Alone::No],
         };
         Ok(Self {
             sides: [Side::new(&config.left, &types)?, Side::new(&config.right, &types)?],
             config,
             context: context.clone(),
             schema: spec.schema.clone(),
+            output_changing: spec.output_changing(),
             pair_schema: Arc::new(Schema::new(fields)),
             keys: [left_keys, right_keys],
             alone,
@@ -86,16 +104,17 @@ impl JoinOperator {
         let nulls: Vec<_> = all.columns.iter().filter_map(|column| column.logical_nulls()).collect();
         let has_key = |row: usize| nulls.iter().all(|nulls| nulls.is_valid(row));
         let mask = BooleanArray::from_iter((0..all.batch.n_rows()).map(|row| Some(has_key(row))));
-        if self.alone[side] == Alone::Unmatched {
+        if self.alone[side].shows(false) {
             let lonely = all.batch.filter(&compute::not(&mask)?)?;
-            change.parts.push(self.single(side, lonely)?);
+            let marks = BooleanArray::from(vec![false; lonely.n_rows()]);
+            change.parts.push(self.single(side, lonely, marks)?);
         }
         let columns = all.columns.iter().map(|column| compute::filter(column, &mask)).collect::<Result<_, _>>()?;
         Ok(Evaluated { batch: all.batch.filter(&mask)?, columns })
     }
 
-    /// Lays rows of one side out as output rows without the other side.
-    fn single(&self, side: usize, rows: Batch) -> Result<Batch> {
+    /// Lays rows of one side out as output rows without the other side; `marks` says which of them have a match.
+    fn single(&self, side: usize, rows: Batch, marks: BooleanArray) -> Result<Batch> {
         let n_rows = rows.n_rows();
         let mut columns = rows.rows.columns().to_vec();
         if self.config.kind.has_both_sides() {
@@ -106,17 +125,19 @@ impl JoinOperator {
             } else {
                 columns = nulls.chain(columns).collect();
             }
+        } else if self.alone[side] == Alone::Marked {
+            columns.push(Arc::new(marks));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         Ok(rows.with_rows(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?))
     }
 
-    fn single_kept(&self, side: usize, slots: &[u32], diffs: Vec<i64>) -> Result<Batch> {
+    fn single_kept(&self, side: usize, slots: &[u32], diffs: Vec<i64>, marks: Vec<bool>) -> Result<Batch> {
         let schema = if side == 0 { &self.config.left } else { &self.config.right };
         let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
         let columns = self.sides[side].columns(slots)?;
         let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
-        self.single(side, Batch::changing(rows, Int64Array::from(diffs))?)
+        self.single(side, Batch::changing(rows, Int64Array::from(diffs))?, BooleanArray::from(marks))
     }
 
     /// Looks at pairs of an arriving row (by index) and a kept row of the other side (by number), and keeps those
@@ -169,30 +190,33 @@ impl JoinOperator {
 
     /// Emits arriving rows that are in the output by themselves.
     fn arrive_alone(&self, side: usize, arriving: &Arriving, change: &mut Change) -> Result<()> {
-        let shows = |row: usize| {
-            let matched = self.sides[side].kept(arriving.slots[row]).matches != 0;
-            matched == (self.alone[side] == Alone::Matched)
-        };
-        let mask = BooleanArray::from_iter((0..arriving.slots.len()).map(|row| Some(shows(row))));
-        change.parts.push(self.single(side, arriving.batch.filter(&mask)?)?);
+        let matched = arriving.slots.iter().map(|slot| Some(self.sides[side].kept(*slot).matches != 0));
+        let matched = BooleanArray::from_iter(matched);
+        let mask = BooleanArray::from_iter(matched.values().iter().map(|m| Some(self.alone[side].shows(m))));
+        let marks = compute::filter(&matched, &mask)?.as_boolean().clone();
+        change.parts.push(self.single(side, arriving.batch.filter(&mask)?, marks)?);
         Ok(())
     }
 
     /// Emits kept rows of the other side that found their first match or lost their last. `before` has each row that
     /// was in a pair with the number of its matches before the batch.
     fn turn_others(&self, other: usize, before: &[(u32, i64)], change: &mut Change) -> Result<()> {
-        let (mut slots, mut diffs) = (Vec::new(), Vec::new());
+        let (mut slots, mut diffs, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         for (slot, matches_before) in before {
             let kept = self.sides[other].kept(*slot);
             let (was, is) = (*matches_before != 0, kept.matches != 0);
             if was == is {
                 continue;
             }
-            let comes = is == (self.alone[other] == Alone::Matched);
-            slots.push(*slot);
-            diffs.push(if comes { kept.multiplicity } else { -kept.multiplicity });
+            for (matched, diff) in [(was, -kept.multiplicity), (is, kept.multiplicity)] {
+                if self.alone[other].shows(matched) {
+                    slots.push(*slot);
+                    diffs.push(diff);
+                    marks.push(matched);
+                }
+            }
         }
-        change.parts.push(self.single_kept(other, &slots, diffs)?);
+        change.parts.push(self.single_kept(other, &slots, diffs, marks)?);
         Ok(())
     }
 
@@ -202,23 +226,9 @@ impl JoinOperator {
             return Ok(());
         }
         let all = Batch::concat(&self.schema, &parts)?;
-        if !self.config.inputs_changing && self.config.kind == JoinKind::Inner {
-            out.emit(repeated(&all)?);
-        } else {
-            out.emit(consolidate(&all)?);
-        }
+        out.emit(if self.output_changing { consolidate(&all)? } else { repeated(&all)? });
         Ok(())
     }
-}
-
-/// Turns positive multiplicities into so many rows.
-fn repeated(batch: &Batch) -> Result<Batch> {
-    if batch.diffs.as_ref().is_none_or(|diffs| diffs.values().iter().all(|diff| *diff == 1)) {
-        return Ok(Batch::append_only(batch.rows.clone()));
-    }
-    let times = |row: u32| std::iter::repeat_n(row, usize::try_from(batch.diff(row as usize)).unwrap_or(0));
-    let indices: Vec<u32> = (0..u32::try_from(batch.n_rows()).unwrap_or(u32::MAX)).flat_map(times).collect();
-    Ok(Batch::append_only(batch.take(&UInt32Array::from(indices))?.rows))
 }
 
 impl Operator for JoinOperator {

@@ -30,11 +30,6 @@ impl<'a> Lowering<'a> {
         let are_columns = aggregate.group_expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
         let input =
             if are_columns { self.exact(&aggregate.input, scope)? } else { self.plan(&aggregate.input, scope)? };
-        if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
-            return Err(
-                scope.refuse("GROUPING SETS", "write one query per set of columns and join them with UNION ALL")
-            );
-        }
         let grouping = Grouping::new(&aggregate.group_expr, &input.schema);
         let (input, group) = self.with_group_columns(input, aggregate, &grouping.exprs, scope)?;
         let window = windowing_column(&input.schema, &group);

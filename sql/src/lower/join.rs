@@ -1,4 +1,5 @@
-//! Lowers joins by equal keys, with a further condition.
+//! Lowers joins by equal keys, with a further condition. A join that keeps rows of the right alone is one that keeps
+//! rows of the left, the other way round.
 
 use super::flow::{Feed, Flow, flow_like};
 use super::{Lowering, Scope, kinder};
@@ -6,7 +7,7 @@ use crate::versions::{refuse_as_of, take_as_of};
 use crate::windows::unmarked;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::logical_expr::{Expr, Join};
-use headwater_core::{Exchange, OperatorSpec, Result};
+use headwater_core::{Error, Exchange, OperatorSpec, Result};
 use headwater_operators::{self as operators, JoinConfig, JoinKind};
 use std::sync::Arc;
 
@@ -19,11 +20,15 @@ impl<'a> Lowering<'a> {
         if let Some(version) = versions.first() {
             return Err(refuse_as_of(version, scope.place));
         }
-        let kind = kind(join, scope)?;
-        let left = self.exact(&join.left, scope)?;
-        let right = self.exact(&join.right, scope)?;
+        let (kind, is_turned) = kind(join)?;
+        let (mut sides, (mut left_on, mut right_on)) = ([&join.left, &join.right], join.on.iter().cloned().unzip());
+        if is_turned {
+            sides.reverse();
+            std::mem::swap::<Vec<Expr>>(&mut left_on, &mut right_on);
+        }
+        let left = self.exact(sides[0], scope)?;
+        let right = self.exact(sides[1], scope)?;
         let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
-        let (left_on, right_on): (Vec<_>, Vec<_>) = join.on.iter().cloned().unzip();
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
         let (right, right_keys) = self.with_keys(right, &right_on, scope)?;
         let both = left.schema.join(&right.schema).map_err(|e| scope.fail(e))?;
@@ -48,11 +53,11 @@ impl<'a> Lowering<'a> {
         };
         let operator = operators::Join::new(config)?;
         let exchange = |keys: Vec<usize>| if keys.is_empty() { Exchange::Gather } else { Exchange::Hash(keys) };
-        let (n_left_all, n_right_all) = (left.schema.fields().len(), right.schema.fields().len());
+        let n_left_all = left.schema.fields().len();
         let (left_schema, right_schema) = (left.schema.clone(), right.schema.clone());
         let left = self.exchange(left, exchange(left_keys), scope);
         let right = self.exchange(right, exchange(right_keys), scope);
-        let schema = output_schema(kind, &left_schema, &right_schema, &operator, scope)?;
+        let schema = output_schema(join, &left_schema, &right_schema, &operator, scope)?;
         // A pair comes when its later half does, which may be long after the event time of the other.
         let schema = unmarked(&schema).map_err(|e| scope.fail(e))?;
         let operator = operator.with_schema(schema.inner().clone())?;
@@ -60,12 +65,10 @@ impl<'a> Lowering<'a> {
         flow.label = "join";
         flow.feeds = feeds(left, 0).chain(feeds(right, 1)).collect();
         let flow = flow.then(operator, schema);
-        let has_both = !matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+        let n_more = flow.schema.fields().len() - n_left_all;
         let mut wanted: Vec<usize> = (0..n_left).collect();
-        if has_both {
-            wanted.extend(n_left_all..n_left_all + n_right);
-        }
-        if wanted.len() == n_left_all + if has_both { n_right_all } else { 0 } {
+        wanted.extend(n_left_all..n_left_all + n_more.min(n_right.max(1)));
+        if wanted.len() == flow.schema.fields().len() {
             return Ok(flow);
         }
         let exprs: Vec<Expr> = wanted.iter().map(|index| Expr::from(flow.schema.qualified_field(*index))).collect();
@@ -85,7 +88,7 @@ impl<'a> Lowering<'a> {
                 _ => None,
             };
             places.push(known.unwrap_or_else(|| {
-                exprs.push(key.clone().alias(format!("__key_{}", exprs.len())));
+                exprs.push(key.clone().alias(self.wiring.unique("__key")));
                 exprs.len() - 1
             }));
         }
@@ -94,33 +97,27 @@ impl<'a> Lowering<'a> {
     }
 }
 
-fn kind(join: &Join, scope: Scope<'_>) -> Result<JoinKind> {
+/// Returns which rows a join yields, and whether its sides change places.
+fn kind(join: &Join) -> Result<(JoinKind, bool)> {
     if join.null_aware {
-        let is_nullable = |side: &DFSchema, expr: &Expr| {
-            datafusion::logical_expr::ExprSchemable::nullable(expr, side).unwrap_or(true)
-        };
-        let nullable =
-            join.on.iter().any(|(l, r)| is_nullable(join.left.schema(), l) || is_nullable(join.right.schema(), r));
-        if nullable {
-            let what = "NOT IN over columns that may be null";
-            return Err(scope.refuse(what, "write NOT EXISTS, or filter out the nulls with IS NOT NULL"));
-        }
+        return Err(Error::internal("a NOT IN was left to the optimizer"));
     }
-    match join.join_type {
-        JoinType::Inner => Ok(JoinKind::Inner),
-        JoinType::Left => Ok(JoinKind::Left),
-        JoinType::Right => Ok(JoinKind::Right),
-        JoinType::Full => Ok(JoinKind::Full),
-        JoinType::LeftSemi => Ok(JoinKind::LeftSemi),
-        JoinType::LeftAnti => Ok(JoinKind::LeftAnti),
-        JoinType::RightSemi | JoinType::RightAnti | JoinType::LeftMark | JoinType::RightMark => {
-            Err(scope.refuse("this subquery", "write it as a JOIN, or put EXISTS and IN into WHERE, joined by AND"))
-        }
-    }
+    Ok(match join.join_type {
+        JoinType::Inner => (JoinKind::Inner, false),
+        JoinType::Left => (JoinKind::Left, false),
+        JoinType::Right => (JoinKind::Right, false),
+        JoinType::Full => (JoinKind::Full, false),
+        JoinType::LeftSemi => (JoinKind::LeftSemi, false),
+        JoinType::LeftAnti => (JoinKind::LeftAnti, false),
+        JoinType::LeftMark => (JoinKind::LeftMark, false),
+        JoinType::RightSemi => (JoinKind::LeftSemi, true),
+        JoinType::RightAnti => (JoinKind::LeftAnti, true),
+        JoinType::RightMark => (JoinKind::LeftMark, true),
+    })
 }
 
 fn output_schema(
-    kind: JoinKind,
+    join: &Join,
     left: &DFSchema,
     right: &DFSchema,
     operator: &operators::Join,
@@ -128,12 +125,15 @@ fn output_schema(
 ) -> Result<DFSchema> {
     let of = |schema: &DFSchema| schema.iter().map(|(qualifier, _)| qualifier.cloned()).collect::<Vec<_>>();
     let mut qualifiers = of(left);
-    if !matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti) {
-        qualifiers.extend(of(right));
+    match join.join_type {
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => qualifiers.extend(of(right)),
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti => {}
+        JoinType::LeftMark | JoinType::RightMark => qualifiers.extend(of(&join.schema).pop()),
     }
     super::qualified(qualifiers, &operator.schema()).map_err(|e| scope.fail(e))
 }
 
-fn feeds(flow: Flow, input: usize) -> impl Iterator<Item = Feed> {
+/// Feeds a flow into one input of a node.
+pub(super) fn feeds(flow: Flow, input: usize) -> impl Iterator<Item = Feed> {
     flow.feeds.into_iter().map(move |feed| Feed { input, ..feed })
 }

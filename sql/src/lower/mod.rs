@@ -5,6 +5,7 @@
 mod aggregate;
 mod answers;
 mod columns;
+mod extension;
 mod flow;
 mod join;
 mod lookup;
@@ -13,6 +14,7 @@ mod rows;
 mod sink;
 mod source;
 mod temporal_filter;
+mod unnest;
 mod values;
 mod windows;
 
@@ -222,6 +224,7 @@ impl<'a> Lowering<'a> {
                 self.values(&rows, &empty.schema, scope)
             }
             LogicalPlan::Subquery(subquery) => self.plan(&subquery.subquery, scope),
+            LogicalPlan::Extension(extension) => self.extension(extension, scope),
             LogicalPlan::Distinct(_) => Err(scope.refuse("this DISTINCT", "use GROUP BY")),
             // A table has no order: inside of a query it means nothing unless a LIMIT follows.
             LogicalPlan::Sort(sort) => self.exact(&sort.input, scope),
@@ -232,7 +235,6 @@ impl<'a> Lowering<'a> {
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
-            | LogicalPlan::Extension(_)
             | LogicalPlan::Dml(_)
             | LogicalPlan::Ddl(_)
             | LogicalPlan::Copy(_)

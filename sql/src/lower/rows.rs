@@ -1,13 +1,13 @@
-//! Lowers what looks at one row at a time: projection, filter, unnest; and union, which looks at none.
+//! Lowers what looks at one row at a time: projection and filter; and union, which looks at none.
 
 use super::flow::{Flow, flow_like};
 use super::{Lowering, Scope, kinder, qualified};
 use crate::now::asks_for_now;
 use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, NullHandling};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Union, Unnest, lit};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, Union, lit};
 use headwater_core::{OperatorSpec, Result};
 use headwater_operators as operators;
 use std::sync::Arc;
@@ -100,26 +100,6 @@ impl<'a> Lowering<'a> {
             .fold(flow, |flow, filter| flow.then(operators::Filter::new(filter, rows.clone()), schema.clone()));
         // The answers that the condition looked at are nobody else's business.
         if schema.fields().len() > columns.len() { self.project(flow, &columns, scope) } else { Ok(flow) }
-    }
-
-    pub(super) fn unnest(&mut self, unnest: &'a Unnest, scope: Scope<'a>) -> Result<Flow> {
-        let flow = self.exact(&unnest.input, scope)?;
-        let mut lists: Vec<usize> = unnest.list_type_columns.iter().map(|(index, _)| *index).collect();
-        let is_deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth != 1);
-        let n_lists = lists.len();
-        lists.dedup();
-        if is_deep || lists.len() != n_lists {
-            return Err(scope.refuse("UNNEST of a list of lists", "unnest once in a subquery, and its result outside"));
-        }
-        let preserve_nulls = match unnest.options.null_handling {
-            NullHandling::Preserve => true,
-            NullHandling::Drop => false,
-            _ => return Err(scope.refuse("this handling of empty lists", "write UNNEST in the select list")),
-        };
-        let structs = unnest.struct_type_columns.clone();
-        let columns = operators::UnnestColumns { lists, structs, preserve_nulls };
-        let operator = operators::Unnest::new(columns, &flow.rows(), unnest.schema.inner().clone())?;
-        Ok(flow.then(operator, unnest.schema.as_ref().clone()))
     }
 
     pub(super) fn union(&mut self, union: &'a Union, scope: Scope<'a>) -> Result<Flow> {

@@ -31,7 +31,8 @@ impl<'a> Lowering<'a> {
         // The mark depends on whether the rows still come in the order of time, which the plan does not know.
         let window = assign.window(&input.schema).map_err(|e| scope.fail(e))?;
         let flow = self.project(input, &exprs, scope)?;
-        let columns = UnnestColumns { lists: vec![column], structs: Vec::new(), preserve_nulls: true };
+        let columns =
+            UnnestColumns { lists: vec![column], structs: Vec::new(), preserve_nulls: true, preserve_empty: false };
         let mut fields: Vec<_> = flow.schema.iter().map(|(q, field)| (q.cloned(), field.clone())).collect();
         fields[column].1 = Arc::new(window);
         let (qualifiers, fields): (Vec<_>, Vec<_>) = fields.into_iter().unzip();

@@ -73,7 +73,7 @@ fn a_global_aggregate_and_distinct() {
                 aggregate [] by [lower(bids.bidder)]
                 project [true AS __row]
                 project [true AS __row]
-              → stdout_aggregate_2 [gather, changing]
+              → stdout_aggregate_2 [gather, append-only]
             stdout_aggregate_2
                 aggregate [count(1) AS count(Int64(1))]
                 project [count(Int64(1)) AS n]
@@ -182,8 +182,8 @@ fn identical_subqueries_are_planned_once() {
             a_aggregate
                 aggregate [] by [name]
                 project [upper(name) AS name]
-              → sink_a [gather, changing]
-              → sink_b [gather, changing]
+              → sink_a [gather, append-only]
+              → sink_b [gather, append-only]
             sink_a
                 sink a (name Utf8) key []
             sink_b
@@ -248,8 +248,8 @@ fn joins_exchange_both_sides_by_key() {
               → stdout_rows_2 [forward, append-only]
             stdout_rows
                 project [auction, bidder, price]
-                project [auction, bidder, price, lower(bidder) AS __key_3]
-              → stdout_join#0 [hash(__key_3), append-only]
+                project [auction, bidder, price, lower(bidder) AS __key]
+              → stdout_join#0 [hash(__key), append-only]
             stdout_rows_3
                 filter price > 1000
                 project [auction]
@@ -258,7 +258,7 @@ fn joins_exchange_both_sides_by_key() {
                 filter name IS NOT NULL
               → stdout_join#1 [hash(name), append-only]
             stdout_join
-                join left on [__key_3 = name] where price > 5
+                join left on [__key = name] where price > 5
                 project [auction, bidder, price, name, city]
                 project [auction, city]
               → stdout_join_2#0 [hash(auction), changing]
@@ -342,7 +342,7 @@ fn union_all_and_union() {
               → stdout_aggregate [hash(a), append-only]
             stdout_aggregate
                 aggregate [] by [a]
-              → sink_stdout [gather, changing]
+              → sink_stdout [gather, append-only]
             sink_stdout
                 sink stdout (a Int64!) key []
         "#]],

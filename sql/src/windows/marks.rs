@@ -93,6 +93,13 @@ pub(crate) fn part_of(field: &Field) -> Option<(Part, &str)> {
     [Part::Start, Part::End, Part::Time].into_iter().find(|part| part.name() == name).map(|part| (part, window))
 }
 
+/// Returns a field without the marks.
+pub(crate) fn without_marks(field: &Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.retain(|key, _| key != EVENT_TIME && key != WINDOW && key != PART);
+    field.clone().with_metadata(metadata)
+}
+
 /// Returns a schema without the marks: its rows come at another time than the watermark promises.
 pub(crate) fn unmarked(schema: &DFSchema) -> Result<DFSchema> {
     marked_as(schema, |_| false)
@@ -109,9 +116,7 @@ fn marked_as(schema: &DFSchema, keeps: impl Fn(&Field) -> bool) -> Result<DFSche
         if keeps(field) {
             return (qualifier.cloned(), field.clone());
         }
-        let mut metadata = field.metadata().clone();
-        metadata.retain(|key, _| key != EVENT_TIME && key != WINDOW && key != PART);
-        (qualifier.cloned(), Arc::new(field.as_ref().clone().with_metadata(metadata)))
+        (qualifier.cloned(), Arc::new(without_marks(field)))
     });
     DFSchema::new_with_metadata(fields.collect(), HashMap::new())
 }

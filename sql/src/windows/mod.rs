@@ -24,6 +24,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, lit};
 use headwater_core::Error;
 pub(crate) use marks::{
     Part, function_of, is_event_time, is_window, mark_event_time, marked_only_by, part_of, unmarked, window_of,
+    without_marks,
 };
 use std::sync::Arc;
 

@@ -1,0 +1,86 @@
+//! `single_value(x)`: the only row of a group. It is what a scalar subquery that could give several rows is wrapped
+//! into: none gives null, and several are a mistake of the query, as in a batch, that ends the pipeline. Its state is
+//! one value and a count.
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion_common::{DataFusionError, Result, ScalarValue};
+use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use headwater_core::Error;
+use std::sync::Arc;
+
+/// Returns the function.
+#[must_use]
+pub fn single_value() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::from(SingleValue { signature: Signature::any(1, Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SingleValue {
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for SingleValue {
+    fn name(&self) -> &str {
+        "single_value"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        args.first().cloned().ok_or_else(|| DataFusionError::Plan("single_value takes one argument".to_owned()))
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        let value = ScalarValue::try_from(args.return_field.data_type())?;
+        Ok(Box::new(Single { empty: value.clone(), value, n_rows: 0 }))
+    }
+
+    fn state_fields(&self, _args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Debug)]
+struct Single {
+    value: ScalarValue,
+    empty: ScalarValue,
+    n_rows: usize,
+}
+
+impl Accumulator for Single {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        if let Some(column) = values.first().filter(|column| !column.is_empty()) {
+            self.n_rows += column.len();
+            self.value = ScalarValue::try_from_array(column, column.len() - 1)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        match self.n_rows {
+            0 => Ok(self.empty.clone()),
+            1 => Ok(self.value.clone()),
+            n => {
+                let error = Error::invalid(format!("a subquery that stands for one value gave {n} rows"));
+                let help = "add LIMIT 1, or an aggregate function such as max or array_agg, to the subquery";
+                Err(DataFusionError::External(Box::new(error.with_help(help))))
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Err(DataFusionError::NotImplemented("single_value is not computed in parts".to_owned()))
+    }
+
+    fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
+        Err(DataFusionError::NotImplemented("single_value is not computed in parts".to_owned()))
+    }
+}
