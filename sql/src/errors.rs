@@ -113,18 +113,8 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
         if let Some(span) = place.find_name(name) {
             error = error.with_place(span);
         }
-    } else if message.contains("queries have different number of columns") {
-        error = error.with_help("select as many columns on both sides");
-        for word in ["INTERSECT", "EXCEPT", "UNION"] {
-            if let (true, Some(span)) = (message.starts_with(word), place.find_name(word)) {
-                error = error.with_place(span);
-            }
-        }
-    } else if message.contains("to grouping function is not in grouping columns") {
-        error = error.with_help("give GROUPING columns of its GROUP BY alone");
-    } else if message.contains("The subquery should only return one column") {
-        error = Error::invalid("a subquery that stands for one value selects several columns");
-        error = error.with_help("select one column; for (a, b) IN (…) write EXISTS with a condition for each");
+    } else if let Some(about_subquery) = about_subquery(message, place) {
+        error = about_subquery;
     } else if message.contains("Unnest should be rewritten") {
         error = Error::invalid("UNNEST is not supported here");
         error = error.with_help("unnest in the select list of a subquery, and use its result outside");
@@ -156,6 +146,25 @@ fn from_message(message: &str, place: &Place, functions: &[&str], diagnostic: Op
     match span {
         Some(span) => error.with_place(span),
         None => error,
+    }
+}
+
+/// Says what is wrong with a subquery, a set operation or a grouping function.
+fn about_subquery(message: &str, place: &Place) -> Option<Error> {
+    if message.contains("queries have different number of columns") {
+        let error = Error::invalid(cleaned(message)).with_help("select as many columns on both sides");
+        let word = ["INTERSECT", "EXCEPT", "UNION"].into_iter().find(|word| message.contains(word))?;
+        Some(match place.find_name(word) {
+            Some(span) => error.with_place(span),
+            None => error,
+        })
+    } else if message.contains("to grouping function is not in grouping columns") {
+        Some(Error::invalid(cleaned(message)).with_help("give GROUPING columns of its GROUP BY alone"))
+    } else if message.contains("The subquery should only return one column") {
+        let error = Error::invalid("a subquery that stands for one value selects several columns");
+        Some(error.with_help("select one column; for (a, b) IN (…) write EXISTS with a condition for each"))
+    } else {
+        None
     }
 }
 
