@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pages outside of `docs/sql`.
-const MORE_PAGES: [&str; 0] = [];
+const MORE_PAGES: [&str; 1] = ["docs/coming-from.md"];
 
 /// A fenced block: what stands after the fence, where its lines begin, and the lines.
 struct Block {

@@ -73,7 +73,7 @@ impl Connector for NexmarkConnector {
             base_time_ms: base_time(with)?,
             group_size: between(with, "out_of_order_group_size", 1, GROUP_SIZE_MAX)?,
         };
-        if options.group_size % SHUFFLE_PRIME == 0 {
+        if options.group_size.is_multiple_of(SHUFFLE_PRIME) {
             return Err(Error::invalid(format!("out_of_order_group_size = '{}' is not possible", options.group_size))
                 .with_help(format!("use a number that is not a multiple of {SHUFFLE_PRIME}")));
         }
