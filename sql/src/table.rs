@@ -268,7 +268,8 @@ impl Table {
                     Error::invalid(format!("the column '{name}' is about one record, a row here is made by several"));
                 return Err(error.with_help("leave METADATA out, or read the format json").with_place(span));
             }
-            let mut fields = Debezium::envelope(&*definition.columns().map_err(|e| self.placed(e))?);
+            let columns = definition.columns().map_err(|e| self.placed(e))?;
+            let mut fields = Debezium::envelope(&columns);
             if self.connector.metadata_keys().contains(&POSITION) {
                 fields.push(metadata_column(Field::new(CONTRACT_POSITION, DataType::Utf8, false), POSITION));
             }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) async fn run(file: &Path, parallelism: usize) -> Result<()> {
     let (name, sql, planner) = read(file)?;
     let Prepared { explanations, graph } = planner.prepare(&name, &sql)?;
-    explanations.into_iter().for_each(|text| show(text));
+    explanations.into_iter().for_each(show);
     // A file that only explains is done.
     let Some(graph) = graph else { return Ok(()) };
     let mut options = EngineOptions::new(name, Arc::new(SystemClock));
