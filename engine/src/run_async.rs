@@ -43,7 +43,7 @@ pub(crate) struct AsyncTask {
 
 /// What waits for its turn to leave.
 enum Waiting {
-    Rows(Pending),
+    Rows(Box<Pending>),
     Watermark(Watermark),
 }
 
@@ -114,7 +114,7 @@ impl AsyncTask {
             while let Some(next) = progress.next(self.ordered()) {
                 match next {
                     Waiting::Rows(pending) => {
-                        let emitted = self.emitted(pending)?;
+                        let emitted = self.emitted(*pending)?;
                         self.output.emitted(emitted).await?;
                     }
                     Waiting::Watermark(watermark) => self.output.watermark(watermark).await?,
@@ -154,7 +154,7 @@ impl AsyncTask {
             }
             None => Some(Answer { rows: batch.rows.slice(0, 0), of: Vec::new(), failed: Vec::new() }),
         };
-        progress.line.push_back(Waiting::Rows(Pending { request, batch, looked, answer }));
+        progress.line.push_back(Waiting::Rows(Box::new(Pending { request, batch, looked, answer })));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::optimize::optimized;
 use crate::position::{Place, WithPlace};
 use crate::settings::Settings;
 use crate::subqueries::refuse_rest;
+use crate::versions::is_looked_up;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError};
@@ -79,7 +80,8 @@ pub(crate) fn share(catalog: &Catalog, inserts: &[Insert], functions: &Functions
         .filter(|(unit, draft, name)| {
             let same =
                 matches!(catalog.get(name), Some(Relation::View { settings, .. }) if *settings == draft.settings);
-            order.contains(unit) && same && n_readers[name] == 1
+            // A view of a lookup table cannot be a stream with several readers: each reader asks for its own rows.
+            order.contains(unit) && same && (n_readers[name] == 1 || is_looked_up(name, catalog))
         })
         .map(|(_, _, name)| name)
         .collect();

@@ -5,15 +5,16 @@
 //! join, `__as_of(alias.column, expr)`, which lowering takes off again with [`take_as_of`]. What the clause means is
 //! decided there: a table that is looked up answers as it is now, every other as it was at an event time. No state.
 
-use crate::catalog::{Context, Relation};
+use crate::catalog::{Catalog, Context, Relation};
 use crate::parser::{DIALECT, from_parser, normalized};
 use crate::position::{Place, WithPlace, span_of};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, Result as PlanResult, exec_err};
 use datafusion::logical_expr::planner::ContextProvider;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{self as plan, ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    self as plan, ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SetExpr, TableAlias, TableFactor,
@@ -226,25 +227,25 @@ impl Rewrite<'_> {
 
     fn is_looked_up(&self, name: &ObjectName) -> bool {
         let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return false };
-        is_looked_up(&normalized(name), self.context)
+        is_looked_up(&normalized(name), self.context.catalog)
     }
 }
 
-/// Whether a name stands for a table that is looked up, or a view of one.
-fn is_looked_up(name: &str, context: &Context<'_>) -> bool {
-    match context.catalog.get(name) {
-        Some(Relation::Table(table)) => table.is_lookup(),
-        Some(Relation::Memory { .. }) | None => false,
-        Some(Relation::View { plan, .. }) => {
-            let mut found = false;
-            let walk = plan.apply_with_subqueries(|node| {
-                if let plan::LogicalPlan::TableScan(scan) = node {
-                    found |= is_looked_up(scan.table_name.table(), context);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            });
-            walk.is_ok() && found
-        }
+/// Whether a name stands for a table that is looked up, or for a view of nothing but one.
+pub(crate) fn is_looked_up(name: &str, catalog: &Catalog) -> bool {
+    let mut plan = match catalog.get(name) {
+        Some(Relation::Table(table)) => return table.is_lookup(),
+        Some(Relation::View { plan, .. }) => plan.as_ref(),
+        Some(Relation::Memory { .. }) | None => return false,
+    };
+    loop {
+        plan = match plan {
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::Filter(filter) => &filter.input,
+            LogicalPlan::Projection(projection) => &projection.input,
+            LogicalPlan::TableScan(scan) => return is_looked_up(scan.table_name.table(), catalog),
+            _ => return false,
+        };
     }
 }
 

@@ -22,7 +22,7 @@ type Behaviour = dyn Fn(i64, u64) -> (Duration, Result<Vec<i64>>) + Send + Sync;
 
 /// A service that is asked for numbers and answers with numbers.
 #[derive(Clone)]
-struct Service {
+pub(super) struct Service {
     behaviour: Arc<Behaviour>,
     settings: AsyncSettings,
     seen: Arc<Mutex<Seen>>,
@@ -42,7 +42,8 @@ impl fmt::Debug for Service {
     }
 }
 
-fn service(
+/// Makes a service out of what it does with a number.
+pub(super) fn service(
     settings: AsyncSettings,
     behaviour: impl Fn(i64, u64) -> (Duration, Result<Vec<i64>>) + Send + Sync + 'static,
 ) -> Service {

@@ -1,12 +1,14 @@
-//! A seeded simulation: random graphs, parallelism, batch sizes, pauses and faults in virtual time. Every row is
+//! A seeded simulation: random graphs, asynchronous services in them, parallelism, batch sizes, pauses and faults in virtual time. Every row is
 //! counted exactly once at every sink, all sinks agree about every epoch, and the same seed gives the same run.
 
+use super::asynchronous::{Service, service};
 use super::fixtures::{Call, GraphBuilder, MemorySource, Step, Store, options, rows};
 use crate::{FirstCommit, RunReport, start};
-use headwater_core::{Error, Exchange, NodeId};
+use headwater_core::{AsyncSettings, Error, Exchange, NodeBody, NodeId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -55,6 +57,26 @@ fn store(chance: &mut ChaCha8Rng) -> Store {
     store
 }
 
+/// A service that answers each number with itself, after a while, and sometimes not at once.
+fn echo(chance: &mut ChaCha8Rng) -> Service {
+    let settings = AsyncSettings {
+        ordered: chance.random_bool(0.5),
+        in_flight_max: chance.random_range(1..10),
+        request_rows_max: chance.random_range(1..30),
+        timeout: Duration::from_millis(500),
+        tries: 100,
+    };
+    let salt: i64 = chance.random_range(1..1_000);
+    service(settings, move |number, n_before| {
+        let pause = Duration::from_millis((number * salt % 97).unsigned_abs());
+        match (number * salt % 41, n_before) {
+            (7, 0) => (pause, Err(Error::unavailable("away"))),
+            (9, 0) => (Duration::from_secs(5), Ok(vec![number])),
+            _ => (pause, Ok(vec![number])),
+        }
+    })
+}
+
 /// What a run is known by.
 struct Run {
     report: RunReport,
@@ -86,7 +108,12 @@ async fn run(seed: u64) -> Run {
     }
     for depth in 0..chance.random_range(0..4) {
         // One chain takes all rows of the layer above, so that none is doubled on its way to a sink.
-        let chain = graph.chain(&format!("chain {depth}"), Vec::new(), chance.random_range(1..6));
+        let chain = if chance.random_bool(0.3) {
+            let service = echo(&mut chance);
+            graph.graph.add(format!("service {depth}"), NodeBody::Async(Arc::new(service)), chance.random_range(1..6))
+        } else {
+            graph.chain(&format!("chain {depth}"), Vec::new(), chance.random_range(1..6))
+        };
         for (input, from) in layer.into_iter().enumerate() {
             graph.connect_input(from, chain, input, exchange(&mut chance));
         }
@@ -108,7 +135,7 @@ async fn run(seed: u64) -> Run {
     // A script may fail often in a row.
     options.retry.tries = 100;
     let letters = Store::default();
-    options.dead_letters = Some(std::sync::Arc::new(letters.clone()));
+    options.dead_letters = Some(Arc::new(letters.clone()));
     let began = Instant::now();
     let handle = start(graph.graph, options).unwrap();
     let ended = timeout(Duration::from_secs(86_400), handle.join()).await;

@@ -60,6 +60,17 @@ fn every_join_has_the_rows_that_the_store_has_for_it() {
 }
 
 #[test]
+fn a_view_of_a_lookup_table_is_looked_up_by_each_of_its_readers() {
+    let place = place();
+    let store = store(&place);
+    let view = "CREATE VIEW known AS SELECT id, upper(name) AS big, level FROM customers WHERE level < 4;\n";
+    store.execute_batch(view).expect("SQLite understands the view");
+    let query = "SELECT o.o_id, a.big, b.big AS other FROM orders o JOIN known FOR SYSTEM_TIME AS OF PROCTIME() AS a \
+                 ON o.customer = a.id LEFT JOIN known b ON a.level = b.id";
+    compare(&place, &format!("{}{view}", customers("")), query, |query| ask(&store, query));
+}
+
+#[test]
 fn corrections_of_what_asks_are_corrections_of_the_answers() {
     let place = place();
     store(&place);
