@@ -165,7 +165,7 @@ fn cells_become_the_declared_types_or_their_key_fails() {
         | 1 | 0.5 | true  | 2026-01-02T03:04:05 | 1.50 | [1, 2] |
         | 2 | 3.0 | false | 2026-01-02T03:04:05 | 7.00 |        |
         +---+-----+-------+---------------------+------+--------+"#]]
-    .assert_eq(&pretty_format_batches(&[found.rows.clone()]).unwrap().to_string());
+    .assert_eq(&pretty_format_batches(std::slice::from_ref(&found.rows)).unwrap().to_string());
     let failed: String = found.failed.iter().map(|(key, error)| format!("{key}: {error}\n")).collect();
     expect![[r#"
         2: the column 'n' is null, but declared NOT NULL

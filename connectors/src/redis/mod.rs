@@ -135,6 +135,9 @@ struct RedisLookup {
     connection: Mutex<Option<::redis::aio::MultiplexedConnection>>,
 }
 
+/// A hash as Redis gives it.
+type Hash = HashMap<String, Vec<u8>>;
+
 /// The value of one key, by field.
 type Fields = HashMap<String, Cell>;
 
@@ -199,8 +202,7 @@ impl RedisLookup {
                 })
             }
             ValueKind::Hash => {
-                let values: RedisResult<Vec<RedisResult<HashMap<String, Vec<u8>>>>> =
-                    pipeline.query_async(&mut connection).await;
+                let values: RedisResult<Vec<RedisResult<Hash>>> = pipeline.query_async(&mut connection).await;
                 values.map(|values| {
                     values.into_iter().map(|value| value.map(|value| Ok(hash(value)))).collect::<Vec<_>>()
                 })
@@ -258,7 +260,7 @@ fn json(bytes: &[u8]) -> Result<Fields, String> {
 }
 
 /// Reads a hash; one without fields is a key that is not there.
-fn hash(fields: HashMap<String, Vec<u8>>) -> Option<Fields> {
+fn hash(fields: Hash) -> Option<Fields> {
     if fields.is_empty() {
         return None;
     }

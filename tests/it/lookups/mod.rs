@@ -89,7 +89,7 @@ fn rows_of(place: &Workplace, pipeline: &str, parallelism: &str) -> Vec<String> 
     place.write("pipeline.sql", pipeline);
     let ran = place.headwater(&["run", "pipeline.sql", "-p", parallelism]).succeeded();
     assert!(!ran.stderr.contains("does not balance"), "{}", ran.stderr);
-    let mut rows: Vec<String> = ran.stdout.lines().map(|line| without_nulls(line)).collect();
+    let mut rows: Vec<String> = ran.stdout.lines().map(without_nulls).collect();
     rows.sort_unstable();
     rows
 }

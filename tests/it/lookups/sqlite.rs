@@ -29,7 +29,7 @@ fn customers(options: &str) -> String {
 
 fn ask(store: &Connection, query: &str) -> Vec<String> {
     let mut statement = store.prepare(query).expect("SQLite understands the query");
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([]).expect("it is asked");
     let mut rows = Vec::new();
     while let Some(row) = found.next().expect("a row") {
