@@ -281,5 +281,6 @@ fn random_queries_equal_the_batch_answer_after_every_epoch() {
         reasons.iter().for_each(|(why, seeds)| println!("  {what} {}: {why}, as in seed {}", seeds.len(), seeds[0]));
     }
     assert!(wrong.is_empty(), "{}", wrong.concat());
+    assert_eq!(n_refused, 0, "the stream refuses what batch answers; see above");
     assert!(n_without * 20 <= n_equal, "too many queries have no batch answer");
 }
