@@ -1,10 +1,11 @@
-//! Refuses rows that lack a value where the table says there is one. It never changes a row; it has no state.
+//! Refuses rows that lack a value where the table says there is one. It never changes a row. Its state is the rows of an
+//! epoch that lack one, where the deletion of such a row may still come: a join may show a row before its match.
 
 use crate::expression::{check_columns, check_relabel, dead_letter};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
-use headwater_core::{Batch, Operator, OperatorSpec, Output, Reason, Result, TaskContext};
+use headwater_core::{Barrier, Batch, Operator, OperatorSpec, Output, Reason, Result, TaskContext, consolidate};
 
 /// What becomes of the deletion of a row that lacks a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +47,15 @@ impl OperatorSpec for NotNull {
     }
 
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(NotNullOperator { spec: self.clone(), context: context.clone() }))
+        Ok(Box::new(NotNullOperator { spec: self.clone(), context: context.clone(), lacking: Vec::new() }))
     }
 }
 
 struct NotNullOperator {
     spec: NotNull,
     context: TaskContext,
+    /// Rows of this epoch without a value.
+    lacking: Vec<Batch>,
 }
 
 impl Operator for NotNullOperator {
@@ -73,25 +76,42 @@ impl Operator for NotNullOperator {
         out.emit(batch.with_rows(rows));
         Ok(())
     }
+
+    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+        let lacking = std::mem::take(&mut self.lacking);
+        let Some(first) = lacking.first() else { return Ok(()) };
+        self.bury(&consolidate(&Batch::concat(&first.schema(), &lacking)?)?, out)
+    }
 }
 
 impl NotNullOperator {
-    /// Keeps the good rows and makes letters of the others.
-    fn split(&self, batch: &Batch, good: &BooleanArray, out: &mut Output) -> Result<Batch> {
-        let mut keep = Vec::with_capacity(batch.n_rows());
-        for row in 0..batch.n_rows() {
-            let is_deletion = batch.diff(row) < 0;
-            keep.push(good.value(row) || (is_deletion && self.spec.deletions == Deletions::Keep));
-            if good.value(row) || is_deletion {
-                continue;
+    /// Keeps the good rows; the others become letters, at once or when the epoch ends.
+    fn split(&mut self, batch: &Batch, good: &BooleanArray, out: &mut Output) -> Result<Batch> {
+        let lacking = batch.filter(&compute::not(good)?)?;
+        match self.spec.deletions {
+            Deletions::Drop => {
+                self.lacking.push(lacking);
+                batch.filter(good)
             }
+            Deletions::Keep => {
+                self.bury(&lacking, out)?;
+                let keep = (0..batch.n_rows()).map(|row| good.value(row) || batch.diff(row) < 0);
+                batch.filter(&keep.map(Some).collect())
+            }
+        }
+    }
+
+    /// Makes a letter of each row that is there.
+    fn bury(&self, batch: &Batch, out: &mut Output) -> Result<()> {
+        let times = |row: usize| std::iter::repeat_n(row, usize::try_from(batch.diff(row)).unwrap_or(0));
+        for row in (0..batch.n_rows()).flat_map(times) {
             let lacks = |column: &&usize| batch.rows.column(**column).is_null(row);
             let column = self.spec.columns.iter().find(lacks).copied().unwrap_or_default();
             let name = self.spec.schema.field(column).name();
             let message = format!("the column '{name}' has no value");
             out.dead_letter(dead_letter(Reason::MissingField, message, name.clone(), &batch.rows, row, &self.context)?);
         }
-        batch.filter(&BooleanArray::from(keep))
+        Ok(())
     }
 }
 
@@ -106,7 +126,7 @@ mod tests {
     fn check(deletions: Deletions, output: Expect) {
         let input = schema("a int, b int");
         let not_null = NotNull::new(&input, vec![1], deletions, input.clone()).expect("the column is there");
-        output.assert_eq(&run(&not_null, &[input], "+ 1 2\n+ 2 _\n- 3 _\n\n+ _ 4"));
+        output.assert_eq(&run(&not_null, &[input], "+ 1 2\n+ 2 _\n- 3 _\n\n+ _ 4\nbarrier"));
     }
 
     #[test]
@@ -115,8 +135,9 @@ mod tests {
             Deletions::Drop,
             expect![[r#"
                 + 1 2
-                dead letter missing_field [b]: the column 'b' has no value: {"a":2,"b":null}
                 + _ 4
+                dead letter missing_field [b]: the column 'b' has no value: {"a":2,"b":null}
+                barrier
             "#]],
         );
         check(
@@ -126,8 +147,23 @@ mod tests {
                 - 3 _
                 dead letter missing_field [b]: the column 'b' has no value: {"a":2,"b":null}
                 + _ 4
+                barrier
             "#]],
         );
+    }
+
+    #[test]
+    fn a_row_that_is_taken_back_within_its_epoch_is_none() {
+        let input = schema("a int, b int");
+        let not_null = NotNull::new(&input, vec![1], Deletions::Drop, input.clone()).expect("the column is there");
+        expect![[r#"
+            + 1 5
+            barrier
+            dead letter missing_field [b]: the column 'b' has no value: {"a":2,"b":null}
+            dead letter missing_field [b]: the column 'b' has no value: {"a":2,"b":null}
+            barrier
+        "#]]
+        .assert_eq(&run(&not_null, &[input], "+ 1 _\n\n- 1 _\n+ 1 5\nbarrier\n+2 2 _\n- 3 _\nbarrier"));
     }
 
     #[test]

@@ -15,8 +15,7 @@ use std::hash::BuildHasher;
 pub(crate) struct RowCodec {
     converter: RowConverter,
     parser: RowParser,
-    n_columns: usize,
-    /// The types as declared, where they are known.
+    /// The types as declared: dictionaries come back as their values.
     types: Vec<DataType>,
 }
 
@@ -39,26 +38,20 @@ impl RowCodec {
     pub(crate) fn ordered(columns: Vec<(DataType, SortOptions)>) -> Result<Self> {
         let types = columns.iter().map(|(data_type, _)| data_type.clone()).collect();
         let fields = columns.into_iter().map(|(data_type, by)| SortField::new_with_options(data_type, by)).collect();
-        Ok(Self { types, ..Self::with_fields(fields)? })
-    }
-
-    /// Makes a codec whose bytes are ordered as the fields say, and whose dictionaries come back as their values.
-    pub(crate) fn with_fields(fields: Vec<SortField>) -> Result<Self> {
-        let n_columns = fields.len();
         let converter = RowConverter::new(fields)?;
-        Ok(Self { parser: converter.parser(), converter, n_columns, types: Vec::new() })
+        Ok(Self { parser: converter.parser(), converter, types })
     }
 
     pub(crate) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
-        debug_assert_eq!(columns.len(), self.n_columns);
-        if self.n_columns == 0 {
+        debug_assert_eq!(columns.len(), self.types.len());
+        if self.types.is_empty() {
             return Ok(EncodedRows(None));
         }
         Ok(EncodedRows(Some(self.converter.convert_columns(columns)?)))
     }
 
     pub(crate) fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        if self.n_columns == 0 {
+        if self.types.is_empty() {
             return Ok(Vec::new());
         }
         let mut columns = self.converter.convert_rows(rows.into_iter().map(|bytes| self.parser.parse(bytes)))?;

@@ -84,3 +84,31 @@ impl Accumulator for Single {
         Err(DataFusionError::NotImplemented("single_value is not computed in parts".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ints;
+
+    fn single() -> Single {
+        let empty = ScalarValue::Int64(None);
+        Single { value: empty.clone(), empty, n_rows: 0 }
+    }
+
+    #[test]
+    fn no_row_is_null_and_one_row_is_its_value() {
+        assert_eq!(single().evaluate().expect("a value"), ScalarValue::Int64(None));
+        let mut one = single();
+        one.update_batch(&[ints([7])]).expect("a row");
+        assert_eq!(one.evaluate().expect("a value"), ScalarValue::Int64(Some(7)));
+    }
+
+    #[test]
+    fn two_rows_are_a_mistake_also_where_they_are_equal() {
+        let mut two = single();
+        two.update_batch(&[ints([7, 7])]).expect("rows");
+        let error = crate::expression::engine_error(two.evaluate().expect_err("two rows"));
+        assert_eq!(error.to_string().lines().next(), Some("a subquery that stands for one value gave 2 rows"));
+        assert!(error.help().is_some_and(|help| help.contains("LIMIT 1")));
+    }
+}

@@ -5,7 +5,6 @@ use crate::row_table::{EncodedRows, RowCodec};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, SchemaRef};
-use arrow::row::SortField;
 use headwater_core::{Batch, Result};
 
 /// One column of an order.
@@ -41,9 +40,9 @@ pub(crate) struct PartitionLayout {
 impl PartitionLayout {
     pub(crate) fn new(input: &SchemaRef, order: &[OrderBy]) -> Result<Self> {
         let type_of = |field: &Field| field.data_type().clone();
-        let ordered = order.iter().map(|by| SortField::new_with_options(type_of(input.field(by.column)), by.options));
-        let whole = input.fields().iter().map(|field| SortField::new(type_of(field)));
-        let codec = RowCodec::with_fields(ordered.chain(whole).collect())?;
+        let ordered = order.iter().map(|by| (type_of(input.field(by.column)), by.options));
+        let whole = input.fields().iter().map(|field| (type_of(field), SortOptions::default()));
+        let codec = RowCodec::ordered(ordered.chain(whole).collect())?;
         Ok(Self { order: order.to_vec(), input: input.clone(), codec })
     }
 
