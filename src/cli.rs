@@ -37,6 +37,13 @@ pub(crate) enum Command {
         /// Show for each edge how changes are told: never, as retractions, or as upserts by key.
         #[arg(long)]
         changes: bool,
+        /// Run the pipeline to the end of its input, without writing anything, and show what each step read, emitted
+        /// and kept.
+        #[arg(long, conflicts_with_all = ["verbose", "changes"])]
+        analyze: bool,
+        /// How many subtasks each step of the run may have.
+        #[arg(short, long, default_value_t = 1, value_parser = parallelism, requires = "analyze")]
+        parallelism: usize,
     },
     /// Ask the reporting store a question in SQL (SQLite's dialect, read-only).
     Query {

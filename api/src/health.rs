@@ -3,6 +3,7 @@
 //! They need no key and show nothing of a tenant: states, numbers and names of nodes.
 
 use crate::problem::{Fault, Problem};
+use crate::provided::PipelineStatus;
 use crate::routes::{Content, Route};
 use crate::state::ApiState;
 use axum::Json;
@@ -10,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use headwater_core::Counter;
+use headwater_core::{Counter, StateSize};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -102,6 +103,7 @@ async fn metrics(State(state): State<ApiState>) -> Response {
             }
         }
     }
+    states(&mut text, &pipelines);
     header_of(&mut text, "headwater_http_requests_total", "counter", "Requests answered.");
     for ((method, route, status), n) in state.requests.all() {
         let labels = [("method", method.as_str()), ("route", &route), ("status", &status.to_string())];
@@ -111,6 +113,22 @@ async fn metrics(State(state): State<ApiState>) -> Response {
     let in_flight = state.limits.requests_max.max(1) - state.gate.available_permits();
     line(&mut text, "headwater_http_requests_in_flight", &[], in_flight);
     ([(header::CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS))], text).into_response()
+}
+
+/// What the operators keep: groups, rows of joins, and so on.
+fn states(text: &mut String, pipelines: &[PipelineStatus]) {
+    let gauges: [(&str, &str, fn(&StateSize) -> u64); 2] = [
+        ("headwater_state_rows", "Rows, groups or pairs that a node keeps.", |size| size.rows),
+        ("headwater_state_bytes", "Bytes that a node keeps, as far as it can tell.", |size| size.bytes),
+    ];
+    for (name, help, of) in gauges {
+        header_of(text, name, "gauge", help);
+        for pipeline in pipelines {
+            for (node, size) in &pipeline.states {
+                line(text, name, &[("pipeline", &pipeline.name), ("node", node)], of(size));
+            }
+        }
+    }
 }
 
 fn header_of(text: &mut String, name: &str, kind: &str, help: &str) {

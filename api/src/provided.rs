@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use headwater_core::{Counter, Epoch, Result};
+use headwater_core::{Counter, Epoch, Result, StateSize};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -111,6 +111,8 @@ pub struct PipelineStatus {
     pub committed_epoch: Option<Epoch>,
     /// Counts by node: the node's name, what is counted, how many.
     pub counters: Vec<(String, Counter, u64)>,
+    /// What nodes keep: the node's name, and how much. Nodes that keep nothing are left out.
+    pub states: Vec<(String, StateSize)>,
 }
 
 /// Tells how the pipelines are doing.

@@ -4,8 +4,11 @@
 //! themselves, so the net change of the whole chain leaves before the barrier does. It holds the operators and no
 //! rows of its own. It is synchronous.
 
+use crate::report::StateGauge;
 use crate::task::Emitted;
-use headwater_core::{Barrier, Batch, Counter, Counters, Error, Message, Operator, Output, Result, Watermark};
+use headwater_core::{
+    Barrier, Batch, Counter, Counters, Error, Message, Operator, Output, Result, StateSize, Watermark,
+};
 use std::sync::Arc;
 
 /// A chain of operators; an empty one passes everything on.
@@ -13,12 +16,18 @@ pub(crate) struct Fused {
     operators: Vec<Box<dyn Operator>>,
     out: Output,
     counters: Arc<Counters>,
+    state: Arc<StateGauge>,
 }
 
 impl Fused {
-    /// Makes a chain that counts into `counters`.
-    pub(crate) fn new(operators: Vec<Box<dyn Operator>>, counters: Arc<Counters>) -> Self {
-        Self { operators, out: Output::default(), counters }
+    /// Makes a chain that counts into `counters` and tells `state` how much it keeps.
+    pub(crate) fn new(operators: Vec<Box<dyn Operator>>, counters: Arc<Counters>, state: Arc<StateGauge>) -> Self {
+        Self { operators, out: Output::default(), counters, state }
+    }
+
+    fn measure(&self) {
+        let sizes = self.operators.iter().map(|operator| operator.state_size());
+        self.state.set(sizes.fold(StateSize::default(), |sum, size| sum + size));
     }
 
     /// Passes rows of one input of the first operator through all of them.
@@ -30,6 +39,7 @@ impl Fused {
 
     /// Passes a watermark through.
     pub(crate) fn watermark(&mut self, watermark: Watermark) -> Result<Emitted> {
+        self.measure();
         let mut emitted = Emitted::default();
         self.push(0, 0, Message::Watermark(watermark), &mut emitted)?;
         Ok(emitted)
@@ -37,11 +47,13 @@ impl Fused {
 
     /// Asks every operator for the net change of the epoch.
     pub(crate) fn barrier(&mut self, barrier: &Barrier) -> Result<Emitted> {
+        self.measure();
         let mut emitted = Emitted::default();
         for at in 0..self.operators.len() {
             self.operators[at].on_barrier(barrier, &mut self.out)?;
             self.drain(at, &mut emitted)?;
         }
+        self.measure();
         Ok(emitted)
     }
 
@@ -109,7 +121,7 @@ mod tests {
     #[test]
     fn each_operator_feeds_the_next_also_at_a_barrier() {
         let counters = Arc::new(Counters::default());
-        let mut fused = Fused::new(vec![Box::new(Add(1)), Box::new(Add(10))], counters.clone());
+        let mut fused = Fused::new(vec![Box::new(Add(1)), Box::new(Add(10))], counters.clone(), Arc::default());
         let emitted = fused.batch(0, Batch::append_only(numbers([5]))).unwrap();
         assert_eq!(rows(&emitted), [16]);
         let barrier = Barrier { epoch: Epoch(1), kind: BarrierKind::Flush, time: EventTime(0) };
@@ -119,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_empty_chain_passes_everything_on() {
-        let mut fused = Fused::new(Vec::new(), Arc::default());
+        let mut fused = Fused::new(Vec::new(), Arc::default(), Arc::default());
         assert_eq!(rows(&fused.batch(0, Batch::append_only(numbers([5]))).unwrap()), [5]);
         let watermark = fused.watermark(Watermark::At(EventTime(1))).unwrap();
         assert!(matches!(watermark.messages[..], [Message::Watermark(Watermark::At(EventTime(1)))]));

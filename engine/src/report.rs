@@ -3,7 +3,7 @@
 //! All of it is read from counters that the tasks keep; making a report stops nobody.
 
 use arrow::array::RecordBatch;
-use headwater_core::{Counter, Counters, DeadLetter, Epoch, Position, Reason};
+use headwater_core::{Counter, Counters, DeadLetter, Epoch, Position, Reason, StateSize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -51,6 +51,11 @@ pub struct NodeReport {
     pub parallelism: usize,
     /// Its counts, in the order of [`Counter::ALL`].
     pub counts: [u64; Counter::ALL.len()],
+    /// What it keeps, as of the last barrier.
+    pub state: StateSize,
+    /// The most that its subtasks ever kept, looked at before each watermark and around each barrier: that is when
+    /// something is freed.
+    pub state_peak: StateSize,
 }
 
 impl NodeReport {
@@ -130,6 +135,9 @@ impl fmt::Display for RunReport {
             for counter in Counter::ALL.into_iter().filter(|counter| node.count(*counter) > 0) {
                 write!(f, " {}={}", counter.name(), node.count(counter))?;
             }
+            if node.state_peak.rows > 0 {
+                write!(f, " state_rows={} state_rows_peak={}", node.state.rows, node.state_peak.rows)?;
+            }
             writeln!(f)?;
         }
         Ok(())
@@ -161,23 +169,62 @@ impl LetterCounts {
     }
 }
 
+/// How much one task keeps, readable while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct StateGauge {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    rows_peak: AtomicU64,
+    bytes_peak: AtomicU64,
+}
+
+impl StateGauge {
+    /// Notes what is kept.
+    pub(crate) fn set(&self, size: StateSize) {
+        self.rows.store(size.rows, Ordering::Relaxed);
+        self.bytes.store(size.bytes, Ordering::Relaxed);
+        self.rows_peak.fetch_max(size.rows, Ordering::Relaxed);
+        self.bytes_peak.fetch_max(size.bytes, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> StateSize {
+        StateSize { rows: self.rows.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+
+    fn peak(&self) -> StateSize {
+        StateSize { rows: self.rows_peak.load(Ordering::Relaxed), bytes: self.bytes_peak.load(Ordering::Relaxed) }
+    }
+}
+
+/// What one subtask tells about itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gauges {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) state: Arc<StateGauge>,
+}
+
 /// A node as the report sees it: its subtasks' counters.
 #[derive(Debug)]
 pub(crate) struct NodeCounters {
     pub(crate) name: String,
     pub(crate) kind: NodeKind,
-    pub(crate) subtasks: Vec<Arc<Counters>>,
+    pub(crate) subtasks: Vec<Gauges>,
 }
 
 impl NodeCounters {
     /// Sums up the subtasks.
     pub(crate) fn report(&self) -> NodeReport {
-        let sum = |counter| self.subtasks.iter().map(|counters| counters.get(counter)).sum();
+        let sum = |counter| self.subtasks.iter().map(|gauges| gauges.counters.get(counter)).sum();
+        let size = |of: fn(&StateGauge) -> StateSize| {
+            self.subtasks.iter().map(|gauges| of(&gauges.state)).fold(StateSize::default(), |sum, size| sum + size)
+        };
         NodeReport {
             name: self.name.clone(),
             kind: self.kind,
             parallelism: self.subtasks.len(),
             counts: Counter::ALL.map(sum),
+            state: size(StateGauge::now),
+            state_peak: size(StateGauge::peak),
         }
     }
 }

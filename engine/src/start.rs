@@ -13,7 +13,7 @@ use crate::kept_answers::KeptAnswers;
 use crate::kept_dead_letters::KeptDeadLetters;
 use crate::layout::{Subtask, lay_out};
 use crate::output::TaskOutput;
-use crate::report::{LetterCounts, NodeCounters, NodeKind};
+use crate::report::{Gauges, LetterCounts, NodeCounters, NodeKind};
 use headwater_core::{
     AsyncOperatorSpec, Counters, Error, EventTimeSpec, Graph, Node, NodeBody, NodeId, OperatorSpec, Result, SinkSpec,
     SourceSpec, TaskContext,
@@ -93,28 +93,28 @@ fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Share
         let mut counters = Vec::with_capacity(parallelism);
         for (subtask, channels) in subtasks.into_iter().enumerate() {
             let context = task_context(options, name.clone(), subtask, parallelism);
-            let counts = Arc::new(Counters::default());
-            let settings = Settings { counters: counts.clone(), letter_counts: letter_counts.clone(), options };
+            let gauges = Gauges::default();
+            let settings = Settings { gauges: gauges.clone(), letter_counts: letter_counts.clone(), options };
             let task = unopened(graph, id, context, channels, settings);
             tasks.push(task.map_err(|error| error.at(format!("node '{}', subtask {subtask}", node.name)))?);
-            counters.push(counts);
+            counters.push(gauges);
         }
         nodes.push(NodeCounters { name: node.name.clone(), kind: kind(node), subtasks: counters });
     }
     let kept = KeptDeadLetters::default();
     let declared = graph.dead_letters.clone().or_else(|| options.dead_letters.clone());
     let has_dead_letter_sink = declared.is_some();
-    let counters = Arc::new(Counters::default());
+    let gauges = Gauges::default();
     tasks.push(Unopened {
         context: task_context(options, DEAD_LETTERS_NODE.into(), 0, 1),
         body: UnopenedBody::Sink {
             sink: declared.unwrap_or_else(|| Arc::new(kept.clone())),
             inputs: Inputs::new(layout.letters),
-            counters: counters.clone(),
+            counters: gauges.counters.clone(),
         },
     });
     let name = DEAD_LETTERS_NODE.to_owned();
-    nodes.push(NodeCounters { name, kind: NodeKind::DeadLetters, subtasks: vec![counters] });
+    nodes.push(NodeCounters { name, kind: NodeKind::DeadLetters, subtasks: vec![gauges] });
     let kept = (!has_dead_letter_sink).then_some(kept);
     let shared = Shared::new(&options.pipeline, nodes, letter_counts, kept);
     Ok((tasks, shared))
@@ -135,7 +135,7 @@ fn task_context(options: &EngineOptions, node: Arc<str>, subtask: usize, paralle
 
 /// What a task takes over from its run.
 struct Settings<'a> {
-    counters: Arc<Counters>,
+    gauges: Gauges,
     letter_counts: Arc<LetterCounts>,
     options: &'a EngineOptions,
 }
@@ -149,7 +149,7 @@ fn unopened(
 ) -> Result<Unopened> {
     let node = &graph.nodes[id];
     let Subtask { inputs, outputs, letters } = channels;
-    let Settings { counters, letter_counts, options } = settings;
+    let Settings { gauges: Gauges { counters, state }, letter_counts, options } = settings;
     let output = |letters| TaskOutput {
         edges: outputs,
         letters,
@@ -161,7 +161,7 @@ fn unopened(
     };
     let fuse = |operators: &[Arc<dyn OperatorSpec>]| -> Result<Fused> {
         let built = operators.iter().map(|operator| operator.build(&context)).collect::<Result<_>>()?;
-        Ok(Fused::new(built, counters.clone()))
+        Ok(Fused::new(built, counters.clone(), state.clone()))
     };
     let body = match (&node.body, letters) {
         (NodeBody::Source { source, operators, event_time }, Some(letters)) => UnopenedBody::Source {

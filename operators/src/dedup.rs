@@ -1,13 +1,17 @@
 //! Keeps the newest version of each key, so that repeated delivery does nothing and a correction replaces.
 //!
 //! It never looks at any column other than the key and the version to decide. Its state is the newest row of each
-//! key; nothing bounds it but the number of keys, because a repetition may come at any time.
+//! key; nothing bounds it but the number of keys, because a repetition may come at any time, or the time after which a
+//! key is forgotten.
 
-use crate::expression::check_columns;
+use crate::expression::{check_columns, duration_words};
+use crate::idle::Idle;
 use crate::row_table::{RowCodec, RowTable};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use headwater_core::{Batch, Counter, Operator, OperatorSpec, Output, Result, TaskContext, consolidate};
+use headwater_core::{
+    Barrier, Batch, Counter, Operator, OperatorSpec, Output, Result, StateSize, TaskContext, consolidate,
+};
 
 /// Turns a stream of facts, each with a key and a version, into a changing table with one row per key: the first
 /// sight of a key is an insertion, a newer version replaces the older one, and an equal or older version is dropped
@@ -20,6 +24,7 @@ pub struct Dedup {
     schema: SchemaRef,
     primary_key: Vec<usize>,
     version: usize,
+    ttl_ns: Option<i64>,
 }
 
 impl Dedup {
@@ -30,7 +35,14 @@ impl Dedup {
     pub fn new(schema: SchemaRef, primary_key: Vec<usize>, version: usize) -> Result<Self> {
         check_columns(&schema, &primary_key)?;
         check_columns(&schema, &[version])?;
-        Ok(Self { schema, primary_key, version })
+        Ok(Self { schema, primary_key, version, ttl_ns: None })
+    }
+
+    /// Says after which time without a row of it a key is forgotten. The row that was shown of it stays; a row that
+    /// comes later is a first one.
+    #[must_use]
+    pub fn forgetting(self, ttl_ns: Option<i64>) -> Self {
+        Self { ttl_ns, ..self }
     }
 }
 
@@ -38,7 +50,11 @@ impl OperatorSpec for Dedup {
     fn describe(&self) -> String {
         let name = |index: &usize| self.schema.field(*index).name().as_str();
         let key: Vec<&str> = self.primary_key.iter().map(name).collect();
-        format!("dedup by [{}], newest {}", key.join(", "), name(&self.version))
+        let mut text = format!("dedup by [{}], newest {}", key.join(", "), name(&self.version));
+        if let Some(ttl_ns) = self.ttl_ns {
+            text.push_str(&format!(", forgotten after {}", duration_words(ttl_ns)));
+        }
+        text
     }
 
     fn schema(&self) -> SchemaRef {
@@ -47,7 +63,11 @@ impl OperatorSpec for Dedup {
 
     fn state(&self) -> Option<String> {
         let names: Vec<&str> = self.primary_key.iter().map(|index| self.schema.field(*index).name().as_str()).collect();
-        Some(format!("the newest row of each ({}); never freed", names.join(", ")))
+        let freed = match self.ttl_ns {
+            Some(ttl_ns) => format!("freed {} after its last row", duration_words(ttl_ns)),
+            None => "never freed".to_owned(),
+        };
+        Some(format!("the newest row of each ({}); {freed}", names.join(", ")))
     }
 
     fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
@@ -58,6 +78,8 @@ impl OperatorSpec for Dedup {
             versions: RowCodec::new(std::iter::once(data_type(&self.version)))?,
             rows: RowCodec::new(all.iter().map(data_type))?,
             current: Vec::new(),
+            n_bytes: 0,
+            idle: self.ttl_ns.map(Idle::new),
             spec: self.clone(),
         }))
     }
@@ -77,6 +99,9 @@ struct DedupOperator {
     rows: RowCodec,
     /// By the number of the key.
     current: Vec<Current>,
+    /// Of the current rows and their versions.
+    n_bytes: usize,
+    idle: Option<Idle>,
 }
 
 impl Operator for DedupOperator {
@@ -92,12 +117,13 @@ impl Operator for DedupOperator {
             let (key, version, row) = (keys.get(index), versions.get(index), rows.get(index));
             if batch.diff(index) < 0 {
                 if let Some(slot) = self.keys.find(key).filter(|slot| *self.current[*slot as usize].row == *row) {
-                    self.keys.remove(slot);
-                    changes.push((std::mem::take(&mut self.current[slot as usize]).row, -1));
+                    self.idle.iter_mut().for_each(|idle| idle.gone(slot));
+                    changes.push((self.forget(slot), -1));
                 }
                 continue;
             }
             let (slot, is_new) = self.keys.intern(key);
+            self.idle.iter_mut().for_each(|idle| idle.touch(slot));
             if is_new {
                 self.current.resize_with(self.keys.n_slots(), Current::default);
             } else if *version <= *self.current[slot as usize].version {
@@ -105,7 +131,9 @@ impl Operator for DedupOperator {
                 continue;
             }
             let newest = Current { version: version.into(), row: row.into() };
+            self.n_bytes += newest.n_bytes();
             let older = std::mem::replace(&mut self.current[slot as usize], newest);
+            self.n_bytes -= older.n_bytes();
             if !is_new {
                 corrections += 1;
                 changes.push((older.row, -1));
@@ -120,9 +148,35 @@ impl Operator for DedupOperator {
         out.emit(self.net(&changes)?);
         Ok(())
     }
+
+    fn on_barrier(&mut self, barrier: &Barrier, _out: &mut Output) -> Result<()> {
+        for slot in self.idle.as_mut().map(|idle| idle.expire(barrier.time)).unwrap_or_default() {
+            self.forget(slot);
+        }
+        Ok(())
+    }
+
+    fn state_size(&self) -> StateSize {
+        let current = self.n_bytes + size_of_val(self.current.as_slice());
+        self.keys.size() + StateSize { rows: 0, bytes: current as u64 }
+    }
+}
+
+impl Current {
+    fn n_bytes(&self) -> usize {
+        self.version.len() + self.row.len()
+    }
 }
 
 impl DedupOperator {
+    /// Forgets a key and returns the row that stood for it.
+    fn forget(&mut self, slot: u32) -> Box<[u8]> {
+        self.keys.remove(slot);
+        let current = std::mem::take(&mut self.current[slot as usize]);
+        self.n_bytes -= current.n_bytes();
+        current.row
+    }
+
     fn net(&self, changes: &[(Box<[u8]>, i64)]) -> Result<Batch> {
         let replaces = changes.iter().any(|(_, diff)| *diff < 0);
         let columns = self.rows.decode(changes.iter().map(|(row, _)| &**row))?;
@@ -135,7 +189,7 @@ impl DedupOperator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{run, schema};
+    use crate::testing::{barrier_at, batch, context, run, schema};
     use expect_test::expect;
 
     fn dedup(script: &str) -> String {
@@ -157,6 +211,25 @@ mod tests {
             duplicates 1
         "#]]
         .assert_eq(&dedup("+ a 1 10\n+ b 1 20\n\n+ a 1 10\n+ a 2 11\n+ a 1 10\n\n+ b 0 19"));
+    }
+
+    #[test]
+    fn a_key_that_nothing_came_for_is_forgotten() {
+        let input = schema("id text, at int, v int");
+        let dedup = Dedup::new(input.clone(), vec![0], 1).expect("a key and a version").forgetting(Some(10));
+        expect!["dedup by [id], newest at, forgotten after 10 nanoseconds"].assert_eq(&dedup.describe());
+        let mut operator = dedup.build(&context()).expect("the operator builds");
+        let mut out = Output::default();
+        let row = |id: &str, at: &str| (1, vec![Some(id.to_owned()), Some(at.to_owned()), None]);
+        operator.on_batch(0, batch(&input, &[row("a", "1"), row("b", "1")]), &mut out).expect("a good batch");
+        barrier_at(operator.as_mut(), 100, &mut out);
+        operator.on_batch(0, batch(&input, &[row("b", "2")]), &mut out).expect("a good batch");
+        barrier_at(operator.as_mut(), 109, &mut out);
+        assert_eq!(operator.state_size().rows, 2);
+        barrier_at(operator.as_mut(), 110, &mut out);
+        assert_eq!(operator.state_size().rows, 1);
+        barrier_at(operator.as_mut(), 119, &mut out);
+        assert_eq!((operator.state_size().rows, operator.state_size().bytes > 0), (0, true));
     }
 
     #[test]

@@ -180,6 +180,13 @@ pub fn interval_words(interval: IntervalMonthDayNano) -> String {
     if words.is_empty() { "0 seconds".to_owned() } else { words.join(" ") }
 }
 
+/// Returns a duration as a user writes it.
+pub(crate) fn duration_words(nanoseconds: i64) -> String {
+    const DAY: i64 = 86_400 * EventTime::SECOND;
+    let days = i32::try_from(nanoseconds / DAY).unwrap_or(i32::MAX);
+    interval_words(IntervalMonthDayNano { months: 0, days, nanoseconds: nanoseconds % DAY })
+}
+
 /// Puts a name that reads as SQL in the place of each interval, for printing alone.
 fn with_readable_intervals(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
     let readable = Arc::clone(expr).transform_up(|expr| {

@@ -8,7 +8,10 @@
 //! Rows on which an expression fails go to the dead-letter stream, one by one, and the rest of the batch goes on.
 
 mod aggregate;
+mod as_of_join;
 mod async_call;
+#[cfg(test)]
+mod bounded;
 mod debezium;
 mod decode_contract;
 mod dedup;
@@ -17,7 +20,9 @@ mod expand;
 mod expression;
 mod filter;
 pub mod functions;
+mod idle;
 pub mod impact;
+mod interval_join;
 mod join;
 mod lookup_join;
 mod not_null;
@@ -31,6 +36,7 @@ mod row_table;
 mod session;
 mod set_operation;
 mod temporal_filter;
+mod temporal_join;
 #[cfg(test)]
 mod testing;
 mod top_n;
@@ -39,6 +45,7 @@ mod unnest;
 mod upsert;
 
 pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
+pub use as_of_join::{AsOfJoin, AsOfJoinConfig, Near};
 pub use async_call::{AsyncCall, AsyncFn, AsyncResult};
 pub use debezium::Debezium;
 pub use decode_contract::DecodeContract;
@@ -47,6 +54,7 @@ pub use event_time::PhysicalEventTime;
 pub use expand::{Expand, GroupingSet};
 pub use expression::interval_words;
 pub use filter::Filter;
+pub use interval_join::{IntervalJoin, IntervalJoinConfig, TimeOf};
 pub use join::{Join, JoinConfig, JoinKind};
 pub use lookup_join::{FoundStep, LookupJoin, LookupJoinConfig, LookupKind};
 pub use not_null::{Deletions, NotNull};
@@ -56,6 +64,7 @@ pub use project::Project;
 pub use session::{Session, SessionConfig};
 pub use set_operation::{SetOperation, SetOperationKind};
 pub use temporal_filter::{Compare, TemporalBound, TemporalFilter};
+pub use temporal_join::{SameTime, TemporalJoin, TemporalJoinConfig};
 pub use top_n::{TopN, TopNConfig};
 pub use union::Union;
 pub use unnest::{Unnest, UnnestColumns};

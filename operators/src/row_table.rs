@@ -11,6 +11,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use headwater_core::{Result, StateSize};
 use std::hash::BuildHasher;
 
+/// What a row takes besides its own bytes: the pointer to them and their length.
+pub(crate) const ROW_BYTES: usize = size_of::<Box<[u8]>>();
+
 /// Turns columns into one string of bytes per row, and back.
 pub(crate) struct RowCodec {
     converter: RowConverter,
@@ -97,6 +100,12 @@ impl RowTable {
         self.table.len()
     }
 
+    /// Returns how many rows there are, and what they and the table that finds them take.
+    pub(crate) fn size(&self) -> StateSize {
+        let slots = self.rows.len() * ROW_BYTES + self.table.capacity() * size_of::<u32>();
+        StateSize { rows: self.table.len() as u64, bytes: (self.n_bytes + slots) as u64 }
+    }
+
     pub(crate) fn find(&self, row: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(row);
         self.table.find(hash, |slot| *self.rows[*slot as usize] == *row).copied()
@@ -134,11 +143,6 @@ impl RowTable {
             free.push(slot);
             self.n_bytes -= row.len();
         }
-    }
-
-    /// Returns how much is kept.
-    pub(crate) fn size(&self) -> StateSize {
-        StateSize { rows: self.table.len() as u64, bytes: self.n_bytes as u64 }
     }
 
     pub(crate) fn row(&self, slot: u32) -> &[u8] {

@@ -165,6 +165,12 @@ pub(crate) fn barrier(operator: &mut dyn Operator, epoch: u64, out: &mut Output)
     operator.on_barrier(&barrier, out).expect("a good barrier");
 }
 
+/// Ends an epoch at a wall time.
+pub(crate) fn barrier_at(operator: &mut dyn Operator, time: i64, out: &mut Output) {
+    let barrier = Barrier { epoch: Epoch(1), kind: BarrierKind::Flush, time: EventTime(time) };
+    operator.on_barrier(&barrier, out).expect("a good barrier");
+}
+
 /// Makes a column of whole numbers.
 pub(crate) fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(values))

@@ -1,6 +1,7 @@
 //! The functions that SQL may call: DataFusion's, and those of `operators`. Functions whose result depends on when they
 //! run are left out, because a retraction could not repeat them. The state is a table of names, filled once.
 
+use crate::as_of::{MATCH, MatchMark};
 use crate::calls::EXPANDED;
 use crate::json::{self, JsonOperators};
 use crate::versions::{AS_OF, AsOfMark};
@@ -86,6 +87,12 @@ impl Functions {
         }
         scalar.extend(json::functions());
         add_aliases(&mut scalar, ALIASES);
+        for (alias, name) in ALIASES {
+            if let Some(function) = scalar.get(*name).cloned() {
+                scalar.entry((*alias).to_owned()).or_insert(function);
+            }
+        }
+        scalar.insert(MATCH.to_owned(), Arc::new(ScalarUDF::new_from_impl(MatchMark::new())));
         let mut aggregate = BTreeMap::new();
         for function in SessionStateDefaults::default_aggregate_functions() {
             aggregate.extend(names(function.name(), function.aliases()).map(|name| (name, function.clone())));
@@ -128,7 +135,7 @@ impl Functions {
     /// Returns the names of all functions, in order.
     pub(crate) fn all_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.scalar.keys().chain(self.aggregate.keys()).map(String::as_str).collect();
-        names.retain(|name| *name != AS_OF);
+        names.retain(|name| *name != AS_OF && *name != MATCH);
         names.sort_unstable();
         names
     }

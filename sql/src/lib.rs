@@ -5,6 +5,7 @@
 //! a place in the text and a way out. This is the only package that knows DataFusion's planner; it never knows the
 //! engine, a concrete connector, or an async runtime.
 
+mod as_of;
 mod async_udf;
 mod builder;
 mod calls;
@@ -44,6 +45,7 @@ mod tests;
 mod types;
 mod udf;
 mod unnest;
+mod version_join;
 mod versions;
 mod windows;
 

@@ -2,6 +2,7 @@
 //! streaming parts are not in its grammar. It never looks at what a name means. It keeps no state; a text is read once,
 //! in time linear in its length, and nesting is bounded by sqlparser's own limit.
 
+use crate::as_of::respell_as_of;
 use crate::calls::question_operators;
 use crate::create_table::{TableSyntax, parse_create_table};
 use crate::dialect::HeadwaterDialect;
@@ -63,7 +64,9 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>> {
     without_table_words(&mut tokens);
     question_operators(&mut tokens);
     let (tokens, mut versions) = take_clauses(tokens)?;
-    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens.clone());
+    let mut read = tokens.clone();
+    respell_as_of(&mut read);
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(read);
     let mut statements = Vec::new();
     loop {
         while parser.consume_token(&Token::SemiColon) {}

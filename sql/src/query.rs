@@ -11,6 +11,7 @@ use crate::set_operations::with_multiplicities;
 use crate::settings::Settings;
 use crate::subqueries::prepared;
 use crate::table::parser_options;
+use crate::version_join::make_version_joins;
 use crate::windows::resolve_windows;
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::Transformed;
@@ -31,7 +32,8 @@ const ROW_NUMBER: &str = "__row_number";
 /// Plans a query.
 pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Context<'_>) -> Result<LogicalPlan> {
     let query = crate::versions::rewrite_versions(query, context)?;
-    let mut query = crate::table_functions::rewrite_table_functions(query, context.place)?;
+    let query = crate::table_functions::rewrite_table_functions(query, context.place)?;
+    let mut query = crate::as_of::rewrite_as_of(query, context.place)?;
     context.catalog.functions.expand(query.as_mut())?;
     refuse_unsupported(&query, context.place)?;
     refuse_unrepeatable(context)?;
@@ -42,6 +44,8 @@ pub(crate) fn plan_query(query: Box<Query>, settings: &Settings, context: &Conte
     let plan = with_multiplicities(plan)
         .and_then(of_columns)
         .and_then(|plan| prepared(plan, context.place))
+        // Which times a join yields must be known before windows over it are resolved.
+        .and_then(|plan| make_version_joins(plan, context))
         .and_then(|plan| resolve_windows(plan, settings, context.place))
         .and_then(fields_by_name)
         .and_then(first_of_each)

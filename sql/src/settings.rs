@@ -32,14 +32,16 @@ pub(crate) struct Settings {
     pub(crate) time_zone: Option<String>,
 }
 
-/// What is said about late rows, for a table or for statements.
+/// What is said about late rows, and about what is kept, for a table or for statements.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Lateness {
     pub(crate) late: Option<LateSetting>,
     pub(crate) allowed_ns: Option<i64>,
+    /// After which time without use state is forgotten.
+    pub(crate) ttl_ns: Option<i64>,
 }
 
-const NAMES: [&str; 4] = ["allowed_lateness", "emit", "late", "time_zone"];
+const NAMES: [&str; 5] = ["allowed_lateness", "emit", "late", "state_ttl", "time_zone"];
 
 impl Settings {
     /// Takes one setting over.
@@ -56,6 +58,7 @@ impl Settings {
             "allowed_lateness" => {
                 self.lateness.allowed_ns = Some(parse_duration(value).map_err(|e| e.with_place(value_span))?);
             }
+            "state_ttl" => self.lateness.ttl_ns = Some(parse_ttl(value).map_err(|e| e.with_place(value_span))?),
             "time_zone" | "timezone" => {
                 let value = value.to_owned();
                 chrono_tz::Tz::from_str(&value).map_err(|_| {
@@ -98,6 +101,16 @@ pub(crate) fn parse_late(value: &str) -> Result<LateSetting> {
 
 fn not_one_of(name: &str, value: &str, choices: &str) -> Error {
     Error::invalid(format!("{name} = '{value}' is not understood")).with_help(format!("use {choices}"))
+}
+
+/// Reads `state_ttl = '…'`.
+pub(crate) fn parse_ttl(value: &str) -> Result<i64> {
+    match parse_duration(value)? {
+        0 => {
+            Err(Error::invalid("state_ttl is zero, so nothing could be kept").with_help("use a time such as '7 days'"))
+        }
+        ttl_ns => Ok(ttl_ns),
+    }
 }
 
 /// Reads a duration such as `30 days` in nanoseconds; months have no fixed length and are refused.

@@ -9,7 +9,7 @@ use crate::lookup_table::Looker;
 use crate::near::help_for_name;
 use crate::parser::normalized;
 use crate::position::{Place, WithPlace};
-use crate::settings::{LateSetting, Lateness, parse_duration, parse_late};
+use crate::settings::{LateSetting, Lateness, parse_duration, parse_late, parse_ttl};
 use crate::types::TIMESTAMP;
 use crate::windows::mark_event_time;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -43,8 +43,8 @@ const DEBEZIUM: &str = "debezium_json";
 const POSITION: &str = "position";
 
 /// The options that the planner reads itself. They are the same wherever a pipeline runs.
-pub(crate) const OWN_OPTIONS: [&str; 7] =
-    ["connector", "type", "contract", "late", "allowed_lateness", "event_time_field", "version"];
+pub(crate) const OWN_OPTIONS: [&str; 8] =
+    ["connector", "type", "contract", "late", "allowed_lateness", "event_time_field", "state_ttl", "version"];
 
 /// What a table may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +160,7 @@ impl Table {
             None => None,
         };
         let late = options.get("late").map(parse_late).transpose().map_err(|e| at(e, "late"))?;
+        let ttl_ns = options.get("state_ttl").map(parse_ttl).transpose().map_err(|e| at(e, "state_ttl"))?;
         let allowed = options.get("allowed_lateness").map(parse_duration).transpose();
         let allowed_ns = allowed.map_err(|e| at(e, "allowed_lateness"))?;
         let short_form = options.get("event_time_field").map(Ident::new);
@@ -184,7 +185,7 @@ impl Table {
         }
         self.role = role;
         self.contract = contract;
-        self.lateness = Lateness { late, allowed_ns };
+        self.lateness = Lateness { late, allowed_ns, ttl_ns };
         Ok(())
     }
 

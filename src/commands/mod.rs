@@ -1,5 +1,6 @@
 //! One file per command. Each turns flags into calls and answers into text.
 
+mod analyze;
 mod contracts;
 mod demo;
 mod generate;
@@ -17,7 +18,8 @@ pub(crate) async fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { file, parallelism } => run::run(&file, parallelism).await?,
         Command::Check { file } => run::check(&file)?,
-        Command::Explain { file, verbose, changes } => run::explain(&file, run::detail(verbose, changes))?,
+        Command::Explain { file, analyze: true, parallelism, .. } => run::analyze(&file, parallelism).await?,
+        Command::Explain { file, verbose, changes, .. } => run::explain(&file, run::detail(verbose, changes))?,
         Command::Query { sql, data } => query::query(&data.data, &sql)?,
         Command::Contracts(command) => return contracts::contracts(&command),
         Command::Import(import) => return import::import(&import),

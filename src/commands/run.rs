@@ -56,6 +56,15 @@ pub(crate) fn explain(file: &Path, detail: Detail) -> Result<()> {
     Ok(())
 }
 
+/// Runs a pipeline without writing, and prints its graph with what it read, emitted and kept.
+pub(crate) async fn analyze(file: &Path, parallelism: usize) -> Result<()> {
+    let (name, sql, planner) = read(file)?;
+    let Prepared { explanations, graph } = planner.prepare(&name, &sql)?;
+    explanations.into_iter().for_each(|text| show(text));
+    let Some(graph) = graph else { return Ok(()) };
+    super::analyze::analyze(name, graph, parallelism).await
+}
+
 fn read(file: &Path) -> Result<(String, String, SqlPlanner)> {
     let sql = fs::read_to_string(file).map_err(|e| Error::io(format!("cannot read '{}'", file.display()), e))?;
     let name = file.file_stem().map_or_else(|| "pipeline".to_owned(), |name| name.to_string_lossy().into_owned());

@@ -143,16 +143,19 @@ impl headwater_api::Status for ApiStatus {
     fn pipelines(&self) -> Vec<PipelineStatus> {
         let status = self.0.status();
         let report = status.report;
-        let nodes = report.iter().flat_map(|report| &report.nodes);
-        let counters = nodes
+        let nodes = || report.iter().flat_map(|report| &report.nodes);
+        let counters = nodes()
             .flat_map(|node| Counter::ALL.into_iter().map(|counter| (node.name.clone(), counter, node.count(counter))))
             .filter(|(_, _, n)| *n > 0)
             .collect();
+        let keeping = nodes().filter(|node| node.state_peak.rows > 0);
+        let states = keeping.map(|node| (node.name.clone(), node.state)).collect();
         vec![PipelineStatus {
             name: status.name,
             running: matches!(status.state, State::Running | State::CatchingUp),
             committed_epoch: report.as_ref().and_then(|report| report.last_epoch),
             counters,
+            states,
         }]
     }
 

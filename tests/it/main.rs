@@ -1,5 +1,6 @@
 //! The one integration binary (one link): what holds for the whole project rather than for one package.
 
+mod analyze;
 mod async_functions;
 mod debezium;
 mod demo;

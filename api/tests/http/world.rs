@@ -5,7 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use headwater_api::*;
-use headwater_core::{Counter, Epoch, Error, EventTime, FixedClock, Result};
+use headwater_core::{Counter, Epoch, Error, EventTime, FixedClock, Result, StateSize};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -78,7 +78,8 @@ struct Pipelines;
 impl Status for Pipelines {
     fn pipelines(&self) -> Vec<PipelineStatus> {
         let counters = vec![("sqlite \"x\"".to_owned(), Counter::RowsOut, 7)];
-        vec![PipelineStatus { name: "impact".into(), running: true, committed_epoch: Some(Epoch(3)), counters }]
+        let states = vec![("aggregate".to_owned(), StateSize { rows: 2, bytes: 300 })];
+        vec![PipelineStatus { name: "impact".into(), running: true, committed_epoch: Some(Epoch(3)), counters, states }]
     }
 
     fn ready(&self) -> Result<()> {

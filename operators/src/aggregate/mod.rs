@@ -7,8 +7,8 @@ mod state;
 mod weighted;
 mod windows;
 
-use crate::expression::{check_relabel, engine_error, interval_words, sql, sql_as};
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, Schema, SchemaRef, TimeUnit};
+use crate::expression::{check_relabel, duration_words, engine_error, sql, sql_as};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
@@ -71,6 +71,8 @@ pub struct Aggregate {
     pub(crate) calls: Vec<AggregateCall>,
     pub(crate) windowing: Option<Windowing>,
     pub(crate) input_changing: bool,
+    /// After which time without a row a group is forgotten.
+    pub(crate) ttl_ns: Option<i64>,
     pub(crate) input: SchemaRef,
     pub(crate) schema: SchemaRef,
 }
@@ -96,7 +98,7 @@ impl Aggregate {
         }
         let group = group.into_iter().map(|(expr, _)| expr).collect();
         let (input, schema) = (input.clone(), Arc::new(Schema::new(fields)));
-        Ok(Self { group, calls, windowing: None, input_changing: false, input, schema })
+        Ok(Self { group, calls, windowing: None, input_changing: false, ttl_ns: None, input, schema })
     }
 
     /// Says that a group column is a window.
@@ -119,6 +121,15 @@ impl Aggregate {
     #[must_use]
     pub fn over_changes(self) -> Self {
         Self { input_changing: true, ..self }
+    }
+
+    /// Says after which time without a row a group is forgotten. The row that was shown of it stays; a row that comes
+    /// later begins the group anew. Windows are freed by the watermark, and the only group of a query without `GROUP
+    /// BY` is never forgotten.
+    #[must_use]
+    pub fn forgetting(self, ttl_ns: Option<i64>) -> Self {
+        let has_keys = !self.group.is_empty() && self.windowing.is_none();
+        Self { ttl_ns: ttl_ns.filter(|_| has_keys), ..self }
     }
 
     /// Gives the output columns other names, nullability and metadata.
@@ -164,6 +175,9 @@ impl OperatorSpec for Aggregate {
             };
             text.push_str(&format!(", window {}, {emit}, {late}", names[windowing.column].name()));
         }
+        if let Some(ttl_ns) = self.ttl_ns {
+            text.push_str(&format!(", forgotten after {}", duration_words(ttl_ns)));
+        }
         text
     }
 
@@ -183,9 +197,13 @@ impl OperatorSpec for Aggregate {
                 false => "never freed".to_owned(),
             },
             Some(Late::Update { allowed_lateness_ns }) => {
-                let allowed = IntervalMonthDayNano::new(0, 0, allowed_lateness_ns);
-                format!("freed when the watermark is {} past the end of its window", interval_words(allowed))
+                let allowed = duration_words(allowed_lateness_ns);
+                format!("freed when the watermark is {allowed} past the end of its window")
             }
+        };
+        let freed = match self.ttl_ns {
+            Some(ttl_ns) => format!("freed {} after its last row", duration_words(ttl_ns)),
+            None => freed,
         };
         Some(format!("one group for each ({}); {freed}", names.join(", ")))
     }

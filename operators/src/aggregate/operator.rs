@@ -8,6 +8,7 @@ use super::state::{Rows, State, state_of};
 use super::windows::Windows;
 use super::{Aggregate, Emit, Windowing};
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
+use crate::idle::Idle;
 use crate::row_table::{RowCodec, RowTable};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute;
@@ -15,7 +16,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::utils::normalize_float_zero;
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
-    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, TaskContext, Watermark,
+    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -56,6 +57,9 @@ pub(crate) struct AggregateOperator {
     holds_watermark: bool,
     held: Vec<Watermark>,
     touched: Vec<u32>,
+    idle: Option<Idle>,
+    /// Of the rows that were last shown.
+    shown_bytes: u64,
 }
 
 impl AggregateOperator {
@@ -92,6 +96,8 @@ impl AggregateOperator {
             holds_watermark: !matches!(spec.windowing, Some(Windowing { emit: Emit::Final, .. })),
             held: Vec::new(),
             touched: Vec::new(),
+            idle: spec.ttl_ns.map(Idle::new),
+            shown_bytes: 0,
         };
         if n_keys == 0 {
             operator.keys.intern(&[]);
@@ -113,6 +119,9 @@ impl AggregateOperator {
         let group = &mut self.groups[slot as usize];
         if !std::mem::replace(&mut group.touched, true) {
             self.touched.push(slot);
+        }
+        if let Some(idle) = &mut self.idle {
+            idle.touch(slot);
         }
     }
 
@@ -215,8 +224,10 @@ impl AggregateOperator {
             if shown.as_deref() != Some(value) {
                 gone.extend(shown.replace(value.into()).map(|old| (*slot, old)));
                 come.push(*slot);
+                self.shown_bytes += value.len() as u64;
             }
         }
+        self.shown_bytes -= gone.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
         let order: Vec<u32> = gone.iter().map(|(slot, _)| *slot).chain(come.iter().copied()).collect();
         let groups = &self.groups;
         let come_values = come.iter().filter_map(|slot| groups[*slot as usize].shown.as_deref());
@@ -228,8 +239,20 @@ impl AggregateOperator {
         Ok(())
     }
 
+    /// Forgets groups that nothing has come for, and those that more is taken back from than ever came: their rows
+    /// were forgotten before.
+    fn forget(&mut self, now: EventTime, slots: &[u32]) {
+        let Some(idle) = &mut self.idle else { return };
+        let overdrawn = slots.iter().copied().filter(|slot| self.groups[*slot as usize].multiplicity < 0);
+        let mut gone: Vec<u32> = overdrawn.collect();
+        gone.iter().for_each(|slot| idle.gone(*slot));
+        gone.extend(idle.expire(now));
+        gone.into_iter().for_each(|slot| self.free(slot));
+    }
+
     fn free(&mut self, slot: u32) {
-        self.groups[slot as usize] = Group::default();
+        let group = std::mem::take(&mut self.groups[slot as usize]);
+        self.shown_bytes -= group.shown.map_or(0, |shown| shown.len() as u64);
         for state in &mut self.states {
             state.clear(slot);
         }
@@ -274,7 +297,14 @@ impl Operator for AggregateOperator {
         Ok(())
     }
 
-    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+    fn state_size(&self) -> StateSize {
+        let keys = self.keys.size();
+        let states: u64 = self.states.iter().map(|state| state.bytes()).sum();
+        let groups = (self.groups.len() * size_of::<Group>()) as u64;
+        StateSize { rows: keys.rows, bytes: keys.bytes + groups + self.shown_bytes + states }
+    }
+
+    fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         let mut slots = Vec::new();
         let mut waiting = Vec::new();
         for slot in std::mem::take(&mut self.touched) {
@@ -295,11 +325,13 @@ impl Operator for AggregateOperator {
             self.show_changes(&slots, out)?;
         }
         if self.windows.is_none() && self.n_keys > 0 {
-            for slot in slots {
-                if self.groups[slot as usize].multiplicity == 0 {
-                    self.free(slot);
+            for slot in &slots {
+                if self.groups[*slot as usize].multiplicity == 0 {
+                    self.idle.iter_mut().for_each(|idle| idle.gone(*slot));
+                    self.free(*slot);
                 }
             }
+            self.forget(barrier.time, &slots);
         }
         for watermark in std::mem::take(&mut self.held) {
             out.watermark(watermark);

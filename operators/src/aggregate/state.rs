@@ -11,7 +11,7 @@
 use super::AggregateCall;
 use super::weighted::{Counted, CountedOnce, Summed};
 use crate::expression::engine_error;
-use crate::row_table::RowCodec;
+use crate::row_table::{ROW_BYTES, RowCodec};
 use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
 use arrow::compute::{self, SortOptions};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -51,6 +51,11 @@ pub(crate) trait State: Send {
 
     /// Forgets a group.
     fn clear(&mut self, slot: u32);
+
+    /// Returns how many bytes it takes, as far as it can tell without looking at each group.
+    fn bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// Chooses how to keep the state of a call.
@@ -74,7 +79,7 @@ pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) 
         }
     }
     if !changing && function.order_bys().is_empty() {
-        return Ok(Box::new(Accumulators { function: function.clone(), groups: Vec::new() }));
+        return Ok(Box::new(Accumulators { function: function.clone(), groups: Vec::new(), n_bytes: 0 }));
     }
     let mut columns = Vec::new();
     for by in function.order_bys() {
@@ -86,7 +91,8 @@ pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) 
     let first = args.first().map(|arg| arg.data_type(input)).transpose().map_err(engine_error)?;
     let needs = Needs::of(function, &first.unwrap_or(DataType::Null));
     let codec = RowCodec::ordered(columns)?;
-    Ok(Box::new(Multisets { function: function.clone(), n_args: args.len(), codec, needs, groups: Vec::new() }))
+    let (function, groups) = (function.clone(), Vec::new());
+    Ok(Box::new(Multisets { function, n_args: args.len(), codec, needs, groups, n_bytes: 0 }))
 }
 
 /// Turns values into an array of the function's type, which may have no element.
@@ -105,6 +111,8 @@ fn to_array(values: Vec<ScalarValue>, data_type: &DataType) -> Result<ArrayRef> 
 struct Accumulators {
     function: Arc<AggregateFunctionExpr>,
     groups: Vec<Option<Box<dyn Accumulator>>>,
+    /// Of the accumulators, without what they point to: some would have to count it.
+    n_bytes: u64,
 }
 
 impl State for Accumulators {
@@ -123,7 +131,11 @@ impl State for Accumulators {
             let slot = rows.slots[chunk[0] as usize] as usize;
             let accumulator = match &mut self.groups[slot] {
                 Some(accumulator) => accumulator,
-                empty => empty.insert(self.function.create_accumulator().map_err(engine_error)?),
+                empty => {
+                    let accumulator = self.function.create_accumulator().map_err(engine_error)?;
+                    self.n_bytes += size_of_val(accumulator.as_ref()) as u64;
+                    empty.insert(accumulator)
+                }
             };
             let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, chunk.len())).collect();
             accumulator.update_batch(&part).map_err(engine_error)?;
@@ -145,7 +157,13 @@ impl State for Accumulators {
     }
 
     fn clear(&mut self, slot: u32) {
-        self.groups[slot as usize] = None;
+        if let Some(accumulator) = self.groups[slot as usize].take() {
+            self.n_bytes -= size_of_val(accumulator.as_ref()) as u64;
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.n_bytes + (self.groups.len() * size_of::<Option<Box<dyn Accumulator>>>()) as u64
     }
 }
 
@@ -157,7 +175,12 @@ struct Multisets {
     codec: RowCodec,
     needs: Needs,
     groups: Vec<BTreeMap<Box<[u8]>, i64>>,
+    /// Of the rows and their multiplicities.
+    n_bytes: u64,
 }
+
+/// What a row of a multiset takes besides its own bytes.
+const ENTRY_BYTES: usize = ROW_BYTES + size_of::<i64>();
 
 /// Which rows of a multiset decide the value.
 #[derive(Clone, Copy)]
@@ -208,10 +231,12 @@ impl State for Multisets {
             match group.get_mut(key) {
                 Some(count) if *count + diff == 0 => {
                     group.remove(key);
+                    self.n_bytes -= (key.len() + ENTRY_BYTES) as u64;
                 }
                 Some(count) => *count += diff,
                 None => {
                     group.insert(key.into(), diff);
+                    self.n_bytes += (key.len() + ENTRY_BYTES) as u64;
                 }
             }
         }
@@ -234,6 +259,12 @@ impl State for Multisets {
     }
 
     fn clear(&mut self, slot: u32) {
-        self.groups[slot as usize] = BTreeMap::new();
+        for row in std::mem::take(&mut self.groups[slot as usize]).into_keys() {
+            self.n_bytes -= (row.len() + ENTRY_BYTES) as u64;
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.n_bytes + (self.groups.len() * size_of::<BTreeMap<Box<[u8]>, i64>>()) as u64
     }
 }

@@ -50,6 +50,10 @@ impl State for Counted {
     fn clear(&mut self, slot: u32) {
         self.counts[slot as usize] = 0;
     }
+
+    fn bytes(&self) -> u64 {
+        size_of_val(self.counts.as_slice()) as u64
+    }
 }
 
 /// `count(DISTINCT …)`: the number of different rows in which no argument is null. Its state is these rows, with how
@@ -196,5 +200,9 @@ impl State for Summed {
 
     fn clear(&mut self, slot: u32) {
         self.sums[slot as usize] = (0, 0);
+    }
+
+    fn bytes(&self) -> u64 {
+        size_of_val(self.sums.as_slice()) as u64
     }
 }

@@ -5,7 +5,7 @@
 mod operator;
 mod side;
 
-use crate::expression::{check_relabel, engine_error, sql};
+use crate::expression::{check_relabel, duration_words, engine_error, sql};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
@@ -34,7 +34,7 @@ pub enum JoinKind {
 const MARK: &str = "mark";
 
 impl JoinKind {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Inner => "inner",
             Self::Left => "left",
@@ -79,6 +79,8 @@ pub struct JoinConfig {
 pub struct Join {
     pub(crate) config: JoinConfig,
     pub(crate) schema: SchemaRef,
+    /// For each side, after which time a row is forgotten.
+    pub(crate) ttl_ns: [Option<i64>; 2],
 }
 
 impl Join {
@@ -111,7 +113,13 @@ impl Join {
         if config.kind == JoinKind::LeftMark {
             fields.push(Field::new(MARK, DataType::Boolean, false));
         }
-        Ok(Self { config, schema: Arc::new(Schema::new(fields)) })
+        Ok(Self { config, schema: Arc::new(Schema::new(fields)), ttl_ns: [None, None] })
+    }
+
+    /// Says for each side after which time a row is forgotten that has neither come nor gone. Pairs that are shown stay.
+    #[must_use]
+    pub fn forgetting(self, ttl_ns: [Option<i64>; 2]) -> Self {
+        Self { ttl_ns, ..self }
     }
 
     /// Gives the output columns other names, nullability and metadata.
@@ -142,6 +150,11 @@ impl OperatorSpec for Join {
         if self.config.null_equals_null {
             text.push_str(", nulls are equal");
         }
+        for (side, ttl_ns) in ["left", "right"].iter().zip(self.ttl_ns) {
+            if let Some(ttl_ns) = ttl_ns {
+                text.push_str(&format!(", {side} rows forgotten after {}", duration_words(ttl_ns)));
+            }
+        }
         text
     }
 
@@ -150,9 +163,14 @@ impl OperatorSpec for Join {
     }
 
     fn state(&self) -> Option<String> {
-        Some(match self.config.inputs_changing {
-            true => "all rows of both sides; a row is freed when it is taken back".to_owned(),
-            false => "all rows of both sides; never freed".to_owned(),
+        let of = |side: &str, ttl_ns: Option<i64>| match ttl_ns {
+            Some(ttl_ns) => format!("{side} rows, freed {} after they came", duration_words(ttl_ns)),
+            None => format!("all {side} rows"),
+        };
+        Some(match (self.ttl_ns, self.config.inputs_changing) {
+            ([None, None], true) => "all rows of both sides; a row is freed when it is taken back".to_owned(),
+            ([None, None], false) => "all rows of both sides; never freed".to_owned(),
+            ([left, right], _) => format!("{}; {}", of("left", left), of("right", right)),
         })
     }
 

@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::compute;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
-use headwater_core::{Batch, Error, Operator, Output, Result, TaskContext, consolidate};
+use headwater_core::{Barrier, Batch, Error, Operator, Output, Result, StateSize, TaskContext, consolidate};
 use std::sync::Arc;
 
 /// How many pairs are looked at in one go: what bounds the memory of a filter over many pairs.
@@ -85,7 +85,10 @@ impl JoinOperator {
             JoinKind::LeftMark => [Alone::Marked, Alone::No],
         };
         Ok(Self {
-            sides: [Side::new(&config.left, &types)?, Side::new(&config.right, &types)?],
+            sides: [
+                Side::new(&config.left, &types, spec.ttl_ns[0])?,
+                Side::new(&config.right, &types, spec.ttl_ns[1])?,
+            ],
             config,
             context: context.clone(),
             schema: spec.schema.clone(),
@@ -282,6 +285,15 @@ impl Operator for JoinOperator {
             }
         }
         self.emit(change, out)
+    }
+
+    fn on_barrier(&mut self, barrier: &Barrier, _out: &mut Output) -> Result<()> {
+        self.sides.iter_mut().for_each(|side| side.expire(barrier.time));
+        Ok(())
+    }
+
+    fn state_size(&self) -> StateSize {
+        self.sides[0].size() + self.sides[1].size()
     }
 }
 

@@ -1,12 +1,14 @@
 //! One side of a join: its rows by key.
 //!
 //! It never knows the other side. Its state is every row that is there, with its multiplicity and the number of rows
-//! of the other side that it matches; what bounds it is the table that the input stands for.
+//! of the other side that it matches; what bounds it is the table that the input stands for, or
+//! the time after which a row is forgotten.
 
+use crate::idle::Idle;
 use crate::row_table::{EncodedRows, RowTable};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_core::Result;
+use headwater_core::{EventTime, Result, StateSize};
 
 /// A row that is there.
 #[derive(Default, Clone)]
@@ -26,12 +28,14 @@ pub(super) struct Side {
     kept: Vec<Kept>,
     keys: RowTable,
     by_key: Vec<Vec<u32>>,
+    idle: Option<Idle>,
 }
 
 impl Side {
-    pub(super) fn new(schema: &SchemaRef, keys: &[DataType]) -> Result<Self> {
+    pub(super) fn new(schema: &SchemaRef, keys: &[DataType], ttl_ns: Option<i64>) -> Result<Self> {
         let rows = RowTable::new(schema.fields().iter().map(|field| field.data_type().clone()))?;
-        Ok(Self { rows, kept: Vec::new(), keys: RowTable::new(keys.iter().cloned())?, by_key: Vec::new() })
+        let (keys, idle) = (RowTable::new(keys.iter().cloned())?, ttl_ns.map(Idle::new));
+        Ok(Self { rows, kept: Vec::new(), keys, by_key: Vec::new(), idle })
     }
 
     pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
@@ -50,6 +54,9 @@ impl Side {
     /// Returns the number of a row, which is new with multiplicity 0 if it is not there.
     pub(super) fn place(&mut self, row: &[u8], key: &[u8]) -> (u32, bool) {
         let (slot, is_new) = self.rows.intern(row);
+        if let Some(idle) = &mut self.idle {
+            idle.touch(slot);
+        }
         if is_new {
             let (key, _) = self.keys.intern(key);
             self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Vec::new);
@@ -72,6 +79,29 @@ impl Side {
 
     /// Forgets a row.
     pub(super) fn remove(&mut self, slot: u32) {
+        if let Some(idle) = &mut self.idle {
+            idle.gone(slot);
+        }
+        self.take(slot);
+    }
+
+    /// Forgets rows that have not come or gone for long, at the end of an epoch. What is shown of them stays, so rows of
+    /// the other side do not lose a match.
+    pub(super) fn expire(&mut self, now: EventTime) {
+        for slot in self.idle.as_mut().map(|idle| idle.expire(now)).unwrap_or_default() {
+            self.take(slot);
+        }
+    }
+
+    pub(super) fn size(&self) -> StateSize {
+        let kept = self.kept.len() * (size_of::<Kept>() + size_of::<u32>());
+        let keys = self.keys.size();
+        let lists = keys.rows as usize * size_of::<Vec<u32>>();
+        let rows = self.rows.size();
+        StateSize { rows: rows.rows, bytes: rows.bytes + keys.bytes + (kept + lists) as u64 }
+    }
+
+    fn take(&mut self, slot: u32) {
         let Kept { key, place, .. } = self.kept[slot as usize];
         let bucket = &mut self.by_key[key as usize];
         bucket.swap_remove(place as usize);

@@ -208,7 +208,7 @@ fn operator(
             let span = scope.place.find_words(&["GROUP", "BY"]).or_else(|| scope.place.find_call(TUMBLE));
             Err(error.with_help(help).with_place(span.unwrap_or_else(|| scope.place.start())))
         }
-        None => Ok(operator),
+        None => Ok(operator.forgetting(scope.settings.lateness.ttl_ns.or(input.lateness.ttl_ns))),
     }
 }
 

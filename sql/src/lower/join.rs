@@ -2,7 +2,9 @@
 //! rows of the left, the other way round.
 
 use super::flow::{Feed, Flow, flow_like};
+use super::time_join::{Sides, timing};
 use super::{Lowering, Scope, kinder};
+use crate::settings::Lateness;
 use crate::versions::{refuse_as_of, take_as_of};
 use crate::windows::unmarked;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
@@ -31,6 +33,13 @@ impl<'a> Lowering<'a> {
         let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
         let (right, right_keys) = self.with_keys(right, &right_on, scope)?;
+        let n_all = [left.schema.fields().len(), right.schema.fields().len()];
+        let sides = Sides { left, right, left_keys, right_keys };
+        if let Some(timing) = timing(join, &sides, scope) {
+            let flow = self.time_join(join, timing, sides, scope)?;
+            return self.without_keys(flow, [n_left, n_right], n_all, scope);
+        }
+        let Sides { left, right, left_keys, right_keys } = sides;
         let both = left.schema.join(&right.schema).map_err(|e| scope.fail(e))?;
         let filter = filter.as_ref().map(|filter| scope.physical(filter, &both)).transpose()?;
         let on = left_keys.iter().zip(&right_keys).map(|(l, r)| {
@@ -51,9 +60,9 @@ impl<'a> Lowering<'a> {
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
             inputs_changing: changing,
         };
-        let operator = operators::Join::new(config)?;
+        let ttl_ns = |declared: Lateness| scope.settings.lateness.ttl_ns.or(declared.ttl_ns);
+        let operator = operators::Join::new(config)?.forgetting([ttl_ns(left.lateness), ttl_ns(right.lateness)]);
         let exchange = |keys: Vec<usize>| if keys.is_empty() { Exchange::Gather } else { Exchange::Hash(keys) };
-        let n_left_all = left.schema.fields().len();
         let (left_schema, right_schema) = (left.schema.clone(), right.schema.clone());
         let left = self.exchange(left, exchange(left_keys), scope);
         let right = self.exchange(right, exchange(right_keys), scope);
@@ -65,9 +74,21 @@ impl<'a> Lowering<'a> {
         flow.label = "join";
         flow.feeds = feeds(left, 0).chain(feeds(right, 1)).collect();
         let flow = flow.then(operator, schema);
-        let n_more = flow.schema.fields().len() - n_left_all;
-        let mut wanted: Vec<usize> = (0..n_left).collect();
-        wanted.extend(n_left_all..n_left_all + n_more.min(n_right.max(1)));
+        self.without_keys(flow, [n_left, n_right], n_all, scope)
+    }
+
+    /// Takes out the columns that were added for keys: each side wants the first of all of its columns. What follows the
+    /// left ones may be a mark alone.
+    pub(super) fn without_keys(
+        &mut self,
+        flow: Flow,
+        n: [usize; 2],
+        n_all: [usize; 2],
+        scope: Scope<'_>,
+    ) -> Result<Flow> {
+        let n_more = flow.schema.fields().len() - n_all[0];
+        let mut wanted: Vec<usize> = (0..n[0]).collect();
+        wanted.extend(n_all[0]..n_all[0] + n_more.min(n[1].max(1)));
         if wanted.len() == flow.schema.fields().len() {
             return Ok(flow);
         }

@@ -14,8 +14,10 @@ mod rows;
 mod sink;
 mod source;
 mod temporal_filter;
+mod time_join;
 mod unnest;
 mod values;
+mod version_join;
 mod windows;
 
 use crate::catalog::{Catalog, Context, Relation};
@@ -25,6 +27,7 @@ use crate::now::asks_for_now;
 use crate::position::{Place, WithPlace};
 use crate::settings::{Lateness, Settings};
 use crate::share::{Insert, Planned, Shared, Unit};
+use crate::version_join::VersionJoin;
 use crate::windows::AssignWindows;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -73,6 +76,8 @@ struct Lowering<'a> {
     inputs: &'a Inputs<'a>,
     wiring: Wiring,
     relations: BTreeMap<String, Flow>,
+    /// Tables of connectors as they are read, before rows of one key replace each other.
+    sources: BTreeMap<String, Flow>,
     sinks: BTreeMap<String, SinkNode>,
     n_readers: BTreeMap<String, usize>,
     keys: BTreeMap<NodeId, Vec<String>>,
@@ -132,8 +137,8 @@ impl<'a> Lowering<'a> {
             .map_err(|error| Error::internal(error.strip_backtrace()))?;
         }
         let repeated = n_seen.into_iter().filter(|(_, n)| *n > 1).map(|(key, _)| (key, None)).collect();
-        let (wiring, relations, sinks, keys) = Default::default();
-        Ok(Self { inputs, wiring, relations, sinks, n_readers, keys, repeated })
+        let (wiring, relations, sources, sinks, keys) = Default::default();
+        Ok(Self { inputs, wiring, relations, sources, sinks, n_readers, keys, repeated })
     }
 
     fn unit(&mut self, planned: &'a Planned) -> Result<()> {
@@ -200,6 +205,9 @@ impl<'a> Lowering<'a> {
             LogicalPlan::Aggregate(aggregate) => answers::refuse_calls(&aggregate.aggr_expr, scope)?,
             LogicalPlan::Window(window) => answers::refuse_calls(&window.window_expr, scope)?,
             _ => {}
+        }
+        if let Some(join) = VersionJoin::of(plan) {
+            return self.version_join(join, scope);
         }
         if let Some(assign) = AssignWindows::of(plan) {
             return self.assign_windows(assign, scope);
@@ -269,9 +277,11 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// What two inputs together say about late rows: the kinder of both.
+/// What two inputs together say about late rows and about what is kept: the kinder of both.
 fn kinder(a: Lateness, b: Lateness) -> Lateness {
     use crate::settings::LateSetting::Update;
     let late = if a.late == Some(Update) || b.late == Some(Update) { Some(Update) } else { a.late.or(b.late) };
-    Lateness { late, allowed_ns: a.allowed_ns.max(b.allowed_ns) }
+    // What one of them wants to keep for ever is kept for ever.
+    let ttl_ns = a.ttl_ns.zip(b.ttl_ns).map(|(a, b)| a.max(b));
+    Lateness { late, allowed_ns: a.allowed_ns.max(b.allowed_ns), ttl_ns }
 }

@@ -12,8 +12,36 @@ use std::sync::Arc;
 
 impl Lowering<'_> {
     pub(super) fn source(&mut self, table: &Table, reader: &Reader, scope: Scope<'_>) -> Result<Flow> {
+        let flow = self.rows_of(table, reader, scope)?;
         let kept: Vec<usize> = self.kept_columns(table, reader).into_iter().collect();
+        let place = |index: &usize| kept.iter().position(|kept| kept == index).unwrap_or_default();
+        let (delivered, schema) = (flow.rows(), flow.schema.clone());
+        if let Some((key, version)) = &reader.dedup {
+            let key: Vec<usize> = key.iter().map(place).collect();
+            let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
+            flow.label = "dedup";
+            flow.changing = true;
+            let ttl_ns = scope.settings.lateness.ttl_ns.or(table.lateness.ttl_ns);
+            let dedup = operators::Dedup::new(delivered, key, place(version))?.forgetting(ttl_ns);
+            return Ok(flow.then(dedup, schema.as_ref().clone()));
+        }
+        let Some(key) = reader.changelog.as_ref().filter(|key| !key.is_empty()) else { return Ok(flow) };
         let rows = Arc::new(reader.schema.project(&kept)?);
+        let key: Vec<usize> = key.iter().map(place).collect();
+        let names = key.iter().map(|index| rows.field(*index).name().clone());
+        self.keys.extend(flow.feeds.iter().map(|feed| (feed.from, names.clone().collect())));
+        let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
+        flow.label = "upsert";
+        let schema = qualified(vec![None; kept.len()], &rows).map_err(|e| scope.fail(e))?;
+        Ok(flow.then(operators::Upsert::new(delivered, key, rows)?, schema))
+    }
+
+    /// Returns the rows of a table as they come, before those of one key replace each other.
+    pub(super) fn rows_of(&mut self, table: &Table, reader: &Reader, scope: Scope<'_>) -> Result<Flow> {
+        if let Some(flow) = self.sources.get(&table.name) {
+            return Ok(flow.clone());
+        }
+        let kept: Vec<usize> = self.kept_columns(table, reader).into_iter().collect();
         let Columns { source, operators, schema: delivered } = self.source_columns(table, reader, &kept, scope)?;
         let schema = Arc::new(qualified(vec![None; kept.len()], &delivered).map_err(|e| scope.fail(e))?);
         let event_time = match &reader.event_time {
@@ -30,24 +58,10 @@ impl Lowering<'_> {
         let body = NodeBody::Source { source, operators, event_time };
         let node = self.wiring.graph.add(name, body, parallelism_max);
         let changing = reader.changelog.is_some();
-        let mut flow = flow_like(schema.clone(), changing, table.lateness);
+        let mut flow = flow_like(schema, changing, table.lateness);
         flow.feeds = vec![Feed { from: node, input: 0, exchange: Exchange::Forward, changing }];
-        let place = |index: &usize| kept.iter().position(|kept| kept == index).unwrap_or_default();
-        if let Some((key, version)) = &reader.dedup {
-            let key: Vec<usize> = key.iter().map(place).collect();
-            let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
-            flow.label = "dedup";
-            flow.changing = true;
-            let dedup = operators::Dedup::new(rows, key, place(version))?;
-            return Ok(flow.then(dedup, schema.as_ref().clone()));
-        }
-        let Some(key) = reader.changelog.as_ref().filter(|key| !key.is_empty()) else { return Ok(flow) };
-        let key: Vec<usize> = key.iter().map(place).collect();
-        self.keys.insert(node, key.iter().map(|index| rows.field(*index).name().clone()).collect());
-        let mut flow = self.exchange(flow, Exchange::Hash(key.clone()), scope);
-        flow.label = "upsert";
-        let schema = qualified(vec![None; kept.len()], &rows).map_err(|e| scope.fail(e))?;
-        Ok(flow.then(operators::Upsert::new(delivered, key, rows)?, schema))
+        self.sources.insert(table.name.clone(), flow.clone());
+        Ok(flow)
     }
 
     /// Returns the columns that somebody needs, this table's own machinery included.

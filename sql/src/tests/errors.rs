@@ -100,7 +100,7 @@ fn mistakes_in_tables() {
         "CREATE TABLE t (a INT) WITH (connector = 'files', path = 'x', pth = 'x'); SELECT a FROM t;",
         expect![[r#"
         line 6, column 63: there is no option 'pth'
-        help: the options here are: allowed_lateness, contract, event_time_field, format, late, path, type, version
+        help: the options here are: allowed_lateness, contract, event_time_field, format, late, path, state_ttl, type, version
     "#]],
     );
     check(

@@ -4,6 +4,7 @@ mod builder;
 mod errors;
 mod functions;
 mod plans;
+mod time_joins;
 mod windows;
 
 use crate::{PlanOptions, Planner};
