@@ -3,8 +3,9 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, JsonNullClause, ObjectName, ObjectNamePart, Value,
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, JsonNullClause,
+    ObjectName, ObjectNamePart, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -19,6 +20,12 @@ pub(crate) fn respell_call(expr: &mut Expr) {
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]);
         }
+        Expr::Floor { expr: time, field: CeilFloorKind::DateTimeField(unit) } if *unit != DateTimeField::NoDateTime => {
+            *expr = truncated((**time).clone(), unit);
+        }
+        Expr::Ceil { expr: time, field: CeilFloorKind::DateTimeField(unit) } if *unit != DateTimeField::NoDateTime => {
+            *expr = raised((**time).clone(), unit);
+        }
         // What `->` gives is JSON; a cast of it means the value, which is what `->>` gives.
         Expr::Cast { expr: inner, data_type, .. } if !matches!(data_type, DataType::JSON | DataType::JSONB) => {
             value_of_json(inner);
@@ -30,6 +37,23 @@ pub(crate) fn respell_call(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// `FLOOR(time TO unit)`, as Flink has it.
+fn truncated(time: Expr, unit: &DateTimeField) -> Expr {
+    call("date_trunc", vec![text(&unit.to_string().to_lowercase()), time])
+}
+
+/// `CEIL(time TO unit)`: the time itself where a unit begins.
+fn raised(time: Expr, unit: &DateTimeField) -> Expr {
+    let floor = truncated(time.clone(), unit);
+    let begins = Expr::BinaryOp {
+        left: Box::new(floor.clone()),
+        op: BinaryOperator::Eq,
+        right: Box::new(Expr::Nested(Box::new(time.clone()))),
+    };
+    let one = Expr::Value(Value::Number("1".to_owned(), false).with_empty_span());
+    case(begins, time, call("timestampadd", vec![text(&unit.to_string()), one, floor]))
 }
 
 fn value_of_json(expr: &mut Expr) {

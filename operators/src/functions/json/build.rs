@@ -77,7 +77,7 @@ impl ScalarUDFImpl for Build {
             }
             _ => {}
         }
-        let is_key = |at: usize| self.shape == Shape::Object && at % 2 == 0;
+        let is_key = |at: usize| self.shape == Shape::Object && at.is_multiple_of(2);
         let coerced = |(at, given): (usize, &DataType)| match given {
             DataType::Null => DataType::Utf8,
             // A key is a text, whatever it was made of.

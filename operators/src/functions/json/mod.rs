@@ -55,11 +55,8 @@ fn is_definite(path: &str) -> bool {
     let mut before = ' ';
     for c in path.chars() {
         match quote {
-            Some(end) => {
-                if c == end && before != '\\' {
-                    quote = None;
-                }
-            }
+            Some(end) if c == end && before != '\\' => quote = None,
+            Some(_) => {}
             None if c == '\'' || c == '"' => quote = Some(c),
             None if matches!(c, '*' | '?' | ':' | ',') || c == '.' && before == '.' => return false,
             None => {}
