@@ -10,4 +10,4 @@ CREATE TABLE spread WITH (connector = 'single_file', path = 'spread.json', forma
 INSERT INTO people
 SELECT masked(name) AS who, hours_credit(minutes, trained) AS credit, postcode_region(postcode) AS region FROM donations;
 INSERT INTO spread
-SELECT city, count(*) AS n, gini(amount) AS spread, gini(DISTINCT amount) AS among_different FROM donations GROUP BY city;
+SELECT city, count(*) AS n, longest(name) AS longest, gini(amount) AS spread, gini(DISTINCT amount) AS among_different FROM donations GROUP BY city;

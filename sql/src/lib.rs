@@ -50,6 +50,9 @@ mod versions;
 mod windows;
 
 pub use async_udf::AsyncFunction;
+/// The DataFusion that functions are written against.
+pub use datafusion;
+
 pub use builder::{
     Aggregated, Classified, Delivered, Normalized, Pipeline, Screened, Stream, Table, Window, Windowed, calendar_month,
     calendar_quarter, calendar_year, tumbling,

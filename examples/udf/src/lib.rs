@@ -1,8 +1,10 @@
 //! An example: functions of one's own in Headwater's SQL, and a pipeline that calls them.
 //!
-//! [`functions`] shows the ways to write one: closures over typed values, with and without nulls, with errors, and an
-//! aggregate over the values of a group. [`run`] plans a text with them and runs it to the end of its input. Nothing
+//! [`functions`] shows the ways to write one: closures over typed values, with and without nulls, with errors, an
+//! aggregate over the values of a group, and DataFusion's own kind of aggregate ([`longest`]). [`run`] plans a text with them and runs it to the end of its input. Nothing
 //! here is needed by the `headwater` binary; copy what you need into a program of your own.
+
+pub mod longest;
 
 use headwater_core::{Registry, Result, SystemClock};
 use headwater_engine::{EngineOptions, RunReport, start};
@@ -31,6 +33,8 @@ pub fn functions() -> FunctionRegistry {
     });
     // An aggregate is a closure over the values that a group has now, whatever was corrected before.
     functions.aggregate("gini", gini);
+    // DataFusion's kind keeps what it needs and no more.
+    functions.aggregate_udf(longest::longest());
     functions
 }
 
@@ -98,9 +102,11 @@ mod tests {
         assert_eq!(report.dead_letters.iter().map(|(_, n)| n).sum::<u64>(), 1, "{report:?}");
         let spread = fs::read_to_string(place.path().join("spread.json")).expect("an output");
         let spread = left(&spread);
-        // Oslo: 100, 100 after the correction of 400; Bergen: 0, 30 and 60.
-        let expected =
-            [r#"{"city":"Bergen","n":3,"spread":0.444"#, r#"{"city":"Oslo","n":2,"spread":0.0,"among_different":0.0}"#];
+        // Oslo: 100 and 100 after the correction of 400, which took the longest name away; Bergen: 0, 30 and 60.
+        let expected = [
+            r#"{"city":"Bergen","n":3,"longest":"Dagny","spread":0.444"#,
+            r#"{"city":"Oslo","n":2,"longest":"Ada","spread":0.0,"among_different":0.0}"#,
+        ];
         assert_eq!(spread.len(), expected.len(), "{spread:?}");
         for (row, start) in spread.iter().zip(expected) {
             assert!(row.starts_with(start), "{row}");
