@@ -43,8 +43,10 @@ mod top_n;
 mod union;
 mod unnest;
 mod upsert;
+#[cfg(test)]
+mod window_oracle;
 
-pub use aggregate::{Aggregate, AggregateCall, Emit, Late, Windowing};
+pub use aggregate::{Aggregate, AggregateCall, Emit, Late, WindowColumn, Windowing};
 pub use as_of_join::{AsOfJoin, AsOfJoinConfig, Near};
 pub use async_call::{AsyncCall, AsyncFn, AsyncResult};
 pub use debezium::Debezium;

@@ -28,6 +28,8 @@ pub(crate) enum LateSetting {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Settings {
     pub(crate) emit: Option<EmitSetting>,
+    /// Whether windows without rows have a result.
+    pub(crate) emit_empty: bool,
     pub(crate) lateness: Lateness,
     pub(crate) time_zone: Option<String>,
 }
@@ -41,7 +43,7 @@ pub(crate) struct Lateness {
     pub(crate) ttl_ns: Option<i64>,
 }
 
-const NAMES: [&str; 5] = ["allowed_lateness", "emit", "late", "state_ttl", "time_zone"];
+const NAMES: [&str; 6] = ["allowed_lateness", "emit", "emit_empty", "late", "state_ttl", "time_zone"];
 
 impl Settings {
     /// Takes one setting over.
@@ -53,6 +55,13 @@ impl Settings {
                     "changes" => EmitSetting::Changes,
                     _ => return Err(not_one_of(name, value, "'final' or 'changes'").with_place(value_span)),
                 });
+            }
+            "emit_empty" => {
+                self.emit_empty = match value {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(not_one_of(name, value, "'true' or 'false'").with_place(value_span)),
+                };
             }
             "late" => self.lateness.late = Some(parse_late(value).map_err(|e| e.with_place(value_span))?),
             "allowed_lateness" => {

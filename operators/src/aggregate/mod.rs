@@ -2,15 +2,21 @@
 //!
 //! It never knows how the state of an aggregate is kept; see `operator` for what is kept and what bounds it.
 
+mod calls;
+mod empty;
 mod operator;
+mod panes;
 mod state;
 mod weighted;
 mod windows;
 
 use crate::expression::{check_relabel, duration_words, engine_error, sql, sql_as};
+use crate::functions::WindowRule;
+use crate::functions::tumble::window_fields;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+pub use empty::WindowColumn;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
 use std::sync::Arc;
 
@@ -75,6 +81,10 @@ pub struct Aggregate {
     pub(crate) ttl_ns: Option<i64>,
     pub(crate) input: SchemaRef,
     pub(crate) schema: SchemaRef,
+    /// Windows that share panes: their rule.
+    panes: Option<Arc<WindowRule>>,
+    /// Windows without rows: their rule, and what the group columns say about a window.
+    empty: Option<(Arc<WindowRule>, Vec<Option<WindowColumn>>)>,
 }
 
 impl Aggregate {
@@ -98,7 +108,17 @@ impl Aggregate {
         }
         let group = group.into_iter().map(|(expr, _)| expr).collect();
         let (input, schema) = (input.clone(), Arc::new(Schema::new(fields)));
-        Ok(Self { group, calls, windowing: None, input_changing: false, ttl_ns: None, input, schema })
+        Ok(Self {
+            group,
+            calls,
+            windowing: None,
+            input_changing: false,
+            ttl_ns: None,
+            input,
+            schema,
+            panes: None,
+            empty: None,
+        })
     }
 
     /// Says that a group column is a window.
@@ -115,6 +135,31 @@ impl Aggregate {
             return Err(Error::internal(format!("group column {} is not a window", windowing.column)));
         }
         Ok(Self { windowing: Some(windowing), ..self })
+    }
+
+    /// Says that a group column is the time of a row and that the windows of a rule take its place: a row is in each
+    /// window that holds its time. Results are final and late rows are dead letters; the input must be append-only.
+    ///
+    /// # Errors
+    /// `Internal` when the column is no time.
+    pub fn with_panes(self, column: usize, rule: WindowRule) -> Result<Self> {
+        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
+        let time = fields.get(column).cloned().ok_or_else(|| Error::internal("there is no such group column"))?;
+        if !matches!(time.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, None)) {
+            return Err(Error::internal(format!("group column {column} is not a time")));
+        }
+        let window = DataType::Struct(window_fields(time.is_nullable()));
+        fields[column] = Arc::new(time.as_ref().clone().with_data_type(window));
+        let windowing = Windowing { column, emit: Emit::Final, late: Late::DeadLetter };
+        let (schema, panes) = (Arc::new(Schema::new(fields)), Some(Arc::new(rule)));
+        Ok(Self { windowing: Some(windowing), schema, panes, ..self })
+    }
+
+    /// Asks for windows without rows: from the first window of each key to the newest that is closed, or, once the input
+    /// has ended, the newest that has rows. Says of each group column what it says about the window.
+    #[must_use]
+    pub fn with_empty_windows(self, rule: WindowRule, columns: Vec<Option<WindowColumn>>) -> Self {
+        Self { empty: Some((Arc::new(rule), columns)), ..self }
     }
 
     /// Says that the input retracts rows.
@@ -173,7 +218,11 @@ impl OperatorSpec for Aggregate {
                 Late::Update { allowed_lateness_ns: i64::MAX } => "late rows update".to_owned(),
                 Late::Update { allowed_lateness_ns } => format!("late rows update for {allowed_lateness_ns} ns"),
             };
-            text.push_str(&format!(", window {}, {emit}, {late}", names[windowing.column].name()));
+            let panes = if self.panes.is_some() { " of panes" } else { "" };
+            text.push_str(&format!(", window {}{panes}, {emit}, {late}", names[windowing.column].name()));
+            if self.empty.is_some() {
+                text.push_str(", windows without rows too");
+            }
         }
         if let Some(ttl_ns) = self.ttl_ns {
             text.push_str(&format!(", forgotten after {}", duration_words(ttl_ns)));
@@ -209,7 +258,12 @@ impl OperatorSpec for Aggregate {
     }
 
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(operator::AggregateOperator::new(self, context)?))
+        match (&self.panes, self.windowing) {
+            (Some(rule), Some(windowing)) => {
+                Ok(Box::new(panes::PaneOperator::new(self, rule.clone(), windowing.column, context)?))
+            }
+            _ => Ok(Box::new(operator::AggregateOperator::new(self, context)?)),
+        }
     }
 }
 

@@ -4,28 +4,21 @@
 //! its key, its multiplicity, the row that was last shown, and the state of each call. A group without windows is
 //! freed when all its rows have been retracted; a group of a window when its window is.
 
-use super::state::{Rows, State, state_of};
+use super::calls::Calls;
+use super::empty::{Empties, Missing};
 use super::windows::Windows;
 use super::{Aggregate, Emit, Windowing};
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
 use crate::idle::Idle;
 use crate::row_table::{RowCodec, RowTable};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::utils::normalize_float_zero;
-use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
-    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
 };
 use std::ops::Range;
-use std::sync::Arc;
-
-/// Where the values of a call are among the evaluated columns.
-struct CallColumns {
-    args: Range<usize>,
-    filter: Option<usize>,
-}
 
 /// What is known of a group besides its key and its calls.
 #[derive(Default)]
@@ -41,14 +34,15 @@ struct Group {
 pub(crate) struct AggregateOperator {
     schema: SchemaRef,
     context: TaskContext,
-    exprs: Vec<Arc<dyn PhysicalExpr>>,
     n_keys: usize,
-    calls: Vec<CallColumns>,
+    calls: Calls,
     keys: RowTable,
     groups: Vec<Group>,
-    states: Vec<Box<dyn State>>,
     values: RowCodec,
     windows: Option<Windows>,
+    empties: Option<Empties>,
+    /// Groups without rows have a result too.
+    shows_empty: bool,
     /// Each window is shown once and for all: nothing needs to be remembered of what was shown.
     shows_once: bool,
     /// Groups come and never change.
@@ -65,17 +59,6 @@ pub(crate) struct AggregateOperator {
 impl AggregateOperator {
     pub(crate) fn new(spec: &Aggregate, context: &TaskContext) -> Result<Self> {
         let n_keys = spec.group.len();
-        let mut exprs = spec.group.clone();
-        let mut calls = Vec::with_capacity(spec.calls.len());
-        for call in &spec.calls {
-            let start = exprs.len();
-            exprs.extend(call.function.expressions());
-            exprs.extend(call.function.order_bys().iter().map(|by| by.expr.clone()));
-            let args = start..exprs.len();
-            exprs.extend(call.filter.clone());
-            calls.push(CallColumns { args, filter: call.filter.as_ref().map(|_| exprs.len() - 1) });
-        }
-        let states = spec.calls.iter().map(|call| state_of(call, &spec.input, spec.input_changing));
         let types = |range: Range<usize>| -> Vec<DataType> {
             spec.schema.fields()[range].iter().map(|field| field.data_type().clone()).collect()
         };
@@ -83,14 +66,18 @@ impl AggregateOperator {
         let mut operator = Self {
             schema: spec.schema.clone(),
             context: context.clone(),
-            exprs,
             n_keys,
-            calls,
+            calls: Calls::new(spec)?,
             keys: RowTable::new(types(0..n_keys).into_iter())?,
             groups: Vec::new(),
-            states: states.collect::<Result<_>>()?,
             values: RowCodec::new(types(n_keys..n_columns).into_iter())?,
             windows: spec.windowing.map(Windows::new),
+            empties: spec
+                .empty
+                .as_ref()
+                .map(|(rule, columns)| Empties::new(rule.clone(), columns, &spec.schema))
+                .transpose()?,
+            shows_empty: n_keys == 0 || spec.empty.is_some(),
             shows_once: spec.windowing.is_some() && !spec.output_changing(),
             only_grows: spec.only_grows(),
             holds_watermark: !matches!(spec.windowing, Some(Windowing { emit: Emit::Final, .. })),
@@ -110,9 +97,7 @@ impl AggregateOperator {
     fn grow(&mut self) {
         let n_slots = self.keys.n_slots();
         self.groups.resize_with(n_slots.max(self.groups.len()), Group::default);
-        for state in &mut self.states {
-            state.grow(n_slots);
-        }
+        self.calls.grow(n_slots);
     }
 
     fn touch(&mut self, slot: u32) {
@@ -131,6 +116,7 @@ impl AggregateOperator {
         let keys: Vec<ArrayRef> = keys.iter().map(normalize_float_zero).collect();
         let encoded = self.keys.encode(&keys)?;
         let mut slots = Vec::with_capacity(batch.n_rows());
+        let mut new: Vec<(usize, i64)> = Vec::new();
         for row in 0..batch.n_rows() {
             let (slot, is_new) = self.keys.intern(encoded.get(row));
             if is_new {
@@ -138,6 +124,7 @@ impl AggregateOperator {
                 if let (Some(windows), Some(ends)) = (&mut self.windows, ends) {
                     self.groups[slot as usize].end = ends.value(row);
                     windows.add(slot, ends.value(row));
+                    new.push((row, ends.value(row)));
                 }
             }
             self.groups[slot as usize].multiplicity += batch.diff(row);
@@ -145,7 +132,30 @@ impl AggregateOperator {
             slots.push(slot);
         }
         self.grow();
+        if let Some(empties) = &mut self.empties {
+            empties.see(&keys, &new)?;
+        }
         Ok(slots)
+    }
+
+    /// Makes groups of windows that close without a row.
+    fn add_empty(&mut self, watermark: EventTime) -> Result<()> {
+        let missing = self.empties.as_mut().map(|empties| empties.missing(watermark.0)).transpose()?.flatten();
+        let (Some(Missing { columns, ends }), Some(windows)) = (missing, &mut self.windows) else { return Ok(()) };
+        let encoded = self.keys.encode(&columns)?;
+        for (row, end) in ends.into_iter().enumerate() {
+            if windows.is_late(end) {
+                continue;
+            }
+            let (slot, is_new) = self.keys.intern(encoded.get(row));
+            if is_new {
+                self.groups.resize_with(self.keys.n_slots().max(self.groups.len()), Group::default);
+                self.groups[slot as usize].end = end;
+                windows.add(slot, end);
+            }
+        }
+        self.grow();
+        Ok(())
     }
 
     /// Takes out rows whose window is gone.
@@ -171,24 +181,6 @@ impl AggregateOperator {
         Ok((Evaluated { batch: batch.filter(&in_time)?, columns }, Some(ends)))
     }
 
-    fn update_states(&mut self, batch: &Batch, columns: &[ArrayRef], slots: &[u32]) -> Result<()> {
-        for (state, call) in self.states.iter_mut().zip(&self.calls) {
-            let args = &columns[call.args.clone()];
-            let Some(filter) = call.filter else {
-                state.update(&Rows { slots, columns: args, diffs: batch.diffs.as_ref() })?;
-                continue;
-            };
-            let mask = columns[filter].as_boolean_opt().ok_or_else(|| Error::internal("a filter is not Boolean"))?;
-            let counts = |row: usize| mask.is_valid(row) && mask.value(row);
-            let slots: Vec<u32> = (0..slots.len()).filter(|row| counts(*row)).map(|row| slots[row]).collect();
-            let args: Vec<ArrayRef> = args.iter().map(|arg| compute::filter(arg, mask)).collect::<Result<_, _>>()?;
-            let diffs = batch.diffs.as_ref().map(|diffs| compute::filter(diffs, mask)).transpose()?;
-            let diffs = diffs.as_ref().map(|diffs| diffs.as_primitive());
-            state.update(&Rows { slots: &slots, columns: &args, diffs })?;
-        }
-        Ok(())
-    }
-
     fn output(&self, mut keys: Vec<ArrayRef>, values: Vec<ArrayRef>, n_rows: usize) -> Result<RecordBatch> {
         keys.extend(values);
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
@@ -197,24 +189,25 @@ impl AggregateOperator {
 
     /// Emits the rows of groups that are shown once.
     fn show_once(&mut self, slots: &[u32], out: &mut Output) -> Result<()> {
-        let live: Vec<u32> = slots.iter().copied().filter(|s| self.groups[*s as usize].multiplicity > 0).collect();
-        let values = self.states.iter_mut().map(|state| state.evaluate(&live)).collect::<Result<_>>()?;
+        let is_live = |slot: &u32| self.shows_empty || self.groups[*slot as usize].multiplicity > 0;
+        let live: Vec<u32> = slots.iter().copied().filter(is_live).collect();
+        let values = self.calls.evaluate(&live)?;
         out.emit(Batch::append_only(self.output(self.keys.columns(&live)?, values, live.len())?));
         Ok(())
     }
 
     /// Emits what has changed in some groups since they were last shown.
     fn show_changes(&mut self, slots: &[u32], out: &mut Output) -> Result<()> {
-        let is_global = self.n_keys == 0;
+        let shows_empty = self.shows_empty;
         let live: Vec<u32> =
-            slots.iter().copied().filter(|s| is_global || self.groups[*s as usize].multiplicity > 0).collect();
-        let values: Vec<ArrayRef> = self.states.iter_mut().map(|state| state.evaluate(&live)).collect::<Result<_>>()?;
+            slots.iter().copied().filter(|s| shows_empty || self.groups[*s as usize].multiplicity > 0).collect();
+        let values: Vec<ArrayRef> = self.calls.evaluate(&live)?;
         let encoded = self.values.encode(&values)?;
         let mut gone: Vec<(u32, Box<[u8]>)> = Vec::new();
         let mut come: Vec<u32> = Vec::new();
         for slot in slots {
             let group = &mut self.groups[*slot as usize];
-            if !is_global && group.multiplicity <= 0 {
+            if !shows_empty && group.multiplicity <= 0 {
                 gone.extend(group.shown.take().map(|shown| (*slot, shown)));
             }
         }
@@ -253,22 +246,23 @@ impl AggregateOperator {
     fn free(&mut self, slot: u32) {
         let group = std::mem::take(&mut self.groups[slot as usize]);
         self.shown_bytes -= group.shown.map_or(0, |shown| shown.len() as u64);
-        for state in &mut self.states {
-            state.clear(slot);
-        }
+        self.calls.clear(slot);
         self.keys.remove(slot);
     }
 }
 
 impl Operator for AggregateOperator {
     fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
-        let evaluated = evaluate_or_bury(&self.exprs, batch, &self.context, out)?;
+        let evaluated = evaluate_or_bury(&self.calls.exprs, batch, &self.context, out)?;
         let (Evaluated { batch, columns }, ends) = self.refuse_late(evaluated, out)?;
         let slots = self.assign(&batch, &columns[..self.n_keys], ends.as_ref())?;
-        self.update_states(&batch, &columns, &slots)
+        self.calls.update(&batch, &columns, &slots)
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
+        if let Watermark::At(time) = watermark {
+            self.add_empty(time)?;
+        }
         if let (Some(windows), Watermark::At(time)) = (&mut self.windows, watermark) {
             let passed = windows.advance(time);
             if self.shows_once {
@@ -299,7 +293,7 @@ impl Operator for AggregateOperator {
 
     fn state_size(&self) -> StateSize {
         let keys = self.keys.size();
-        let states: u64 = self.states.iter().map(|state| state.bytes()).sum();
+        let states = self.calls.bytes();
         let groups = (self.groups.len() * size_of::<Group>()) as u64;
         StateSize { rows: keys.rows, bytes: keys.bytes + groups + self.shown_bytes + states }
     }

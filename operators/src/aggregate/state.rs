@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::Accumulator;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
-use headwater_core::Result;
+use headwater_core::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +45,9 @@ pub(crate) trait State: Send {
 
     /// Takes rows.
     fn update(&mut self, rows: &Rows<'_>) -> Result<()>;
+
+    /// Adds what one group has taken to another; the first stays as it is.
+    fn merge(&mut self, from: u32, into: u32) -> Result<()>;
 
     /// Returns the value of each of some groups, which stay as they are.
     fn evaluate(&mut self, slots: &[u32]) -> Result<ArrayRef>;
@@ -79,7 +82,12 @@ pub(crate) fn state_of(call: &AggregateCall, input: &SchemaRef, changing: bool) 
         }
     }
     if !changing && function.order_bys().is_empty() {
-        return Ok(Box::new(Accumulators { function: function.clone(), groups: Vec::new(), n_bytes: 0 }));
+        return Ok(Box::new(Accumulators {
+            function: function.clone(),
+            groups: Vec::new(),
+            each_bytes: 0,
+            n_groups: 0,
+        }));
     }
     let mut columns = Vec::new();
     for by in function.order_bys() {
@@ -107,12 +115,55 @@ fn to_array(values: Vec<ScalarValue>, data_type: &DataType) -> Result<ArrayRef> 
 /// An accumulator per group, for rows that only come.
 ///
 /// An accumulator is asked for its value again and again as it grows, which is what DataFusion itself does for window
-/// frames that start at the first row.
+/// frames that start at the first row. For its state it is asked only once: that may use it up, and what was asked for
+/// makes it anew.
 struct Accumulators {
     function: Arc<AggregateFunctionExpr>,
-    groups: Vec<Option<Box<dyn Accumulator>>>,
-    /// Of the accumulators, without what they point to: some would have to count it.
-    n_bytes: u64,
+    groups: Vec<Option<Kept>>,
+    /// Of an accumulator, without what it points to: some would have to count it.
+    each_bytes: u64,
+    n_groups: u64,
+}
+
+/// The state of a group.
+enum Kept {
+    Running(Box<dyn Accumulator>),
+    Asked(Vec<ArrayRef>),
+}
+
+impl Kept {
+    fn running(&mut self, function: &AggregateFunctionExpr) -> Result<&mut Box<dyn Accumulator>> {
+        if let Self::Asked(state) = self {
+            let mut accumulator = function.create_accumulator().map_err(engine_error)?;
+            accumulator.merge_batch(state).map_err(engine_error)?;
+            *self = Self::Running(accumulator);
+        }
+        match self {
+            Self::Running(accumulator) => Ok(accumulator),
+            Self::Asked(_) => Err(Error::internal("an accumulator was not made anew")),
+        }
+    }
+
+    fn asked(&mut self) -> Result<&[ArrayRef]> {
+        if let Self::Running(accumulator) = self {
+            let state = accumulator.state().map_err(engine_error)?;
+            let arrays = state.iter().map(|value| value.to_array().map_err(engine_error));
+            *self = Self::Asked(arrays.collect::<Result<_>>()?);
+        }
+        match self {
+            Self::Asked(state) => Ok(state),
+            Self::Running(_) => Err(Error::internal("an accumulator has no state")),
+        }
+    }
+}
+
+impl Accumulators {
+    fn running(&mut self) -> Result<Kept> {
+        let accumulator = self.function.create_accumulator().map_err(engine_error)?;
+        self.each_bytes = size_of_val(accumulator.as_ref()) as u64;
+        self.n_groups += 1;
+        Ok(Kept::Running(accumulator))
+    }
 }
 
 impl State for Accumulators {
@@ -129,14 +180,11 @@ impl State for Accumulators {
         let mut start = 0;
         for chunk in sorted.values().chunk_by(|a, b| rows.slots[*a as usize] == rows.slots[*b as usize]) {
             let slot = rows.slots[chunk[0] as usize] as usize;
-            let accumulator = match &mut self.groups[slot] {
-                Some(accumulator) => accumulator,
-                empty => {
-                    let accumulator = self.function.create_accumulator().map_err(engine_error)?;
-                    self.n_bytes += size_of_val(accumulator.as_ref()) as u64;
-                    empty.insert(accumulator)
-                }
-            };
+            if self.groups[slot].is_none() {
+                self.groups[slot] = Some(self.running()?);
+            }
+            let Some(kept) = &mut self.groups[slot] else { continue };
+            let accumulator = kept.running(&self.function)?;
             let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, chunk.len())).collect();
             accumulator.update_batch(&part).map_err(engine_error)?;
             start += chunk.len();
@@ -144,11 +192,23 @@ impl State for Accumulators {
         Ok(())
     }
 
+    fn merge(&mut self, from: u32, into: u32) -> Result<()> {
+        let Some(mut kept) = self.groups[from as usize].take() else { return Ok(()) };
+        let mut whole = match self.groups[into as usize].take() {
+            Some(whole) => whole,
+            None => self.running()?,
+        };
+        let merged = whole.running(&self.function)?.merge_batch(kept.asked()?).map_err(engine_error);
+        self.groups[from as usize] = Some(kept);
+        self.groups[into as usize] = Some(whole);
+        merged
+    }
+
     fn evaluate(&mut self, slots: &[u32]) -> Result<ArrayRef> {
         let mut values = Vec::with_capacity(slots.len());
         for slot in slots {
             let value = match &mut self.groups[*slot as usize] {
-                Some(accumulator) => accumulator.evaluate(),
+                Some(kept) => kept.running(&self.function)?.evaluate(),
                 None => self.function.create_accumulator().and_then(|mut empty| empty.evaluate()),
             };
             values.push(value.map_err(engine_error)?);
@@ -157,13 +217,13 @@ impl State for Accumulators {
     }
 
     fn clear(&mut self, slot: u32) {
-        if let Some(accumulator) = self.groups[slot as usize].take() {
-            self.n_bytes -= size_of_val(accumulator.as_ref()) as u64;
+        if self.groups[slot as usize].take().is_some() {
+            self.n_groups -= 1;
         }
     }
 
     fn bytes(&self) -> u64 {
-        self.n_bytes + (self.groups.len() * size_of::<Option<Box<dyn Accumulator>>>()) as u64
+        self.n_groups * self.each_bytes + (self.groups.len() * size_of::<Option<Kept>>()) as u64
     }
 }
 
@@ -240,6 +300,27 @@ impl State for Multisets {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn merge(&mut self, from: u32, into: u32) -> Result<()> {
+        let taken = std::mem::take(&mut self.groups[from as usize]);
+        let group = &mut self.groups[into as usize];
+        for (row, n) in &taken {
+            match group.get_mut(row) {
+                Some(count) => *count += n,
+                None => {
+                    self.n_bytes += (row.len() + ENTRY_BYTES) as u64;
+                    group.insert(row.clone(), *n);
+                }
+            }
+        }
+        let gone: Vec<Box<[u8]>> = group.iter().filter(|(_, n)| **n == 0).map(|(row, _)| row.clone()).collect();
+        for row in gone {
+            group.remove(&row);
+            self.n_bytes -= (row.len() + ENTRY_BYTES) as u64;
+        }
+        self.groups[from as usize] = taken;
         Ok(())
     }
 

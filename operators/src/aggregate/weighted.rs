@@ -42,6 +42,11 @@ impl State for Counted {
         Ok(())
     }
 
+    fn merge(&mut self, from: u32, into: u32) -> Result<()> {
+        self.counts[into as usize] += self.counts[from as usize];
+        Ok(())
+    }
+
     fn evaluate(&mut self, slots: &[u32]) -> Result<ArrayRef> {
         let counts = slots.iter().map(|slot| self.counts[*slot as usize]);
         Ok(Arc::new(Int64Array::from_iter_values(counts)))
@@ -104,6 +109,19 @@ impl State for CountedOnce {
                 group.counts.insert(key.into(), after);
             }
         }
+        Ok(())
+    }
+
+    fn merge(&mut self, from: u32, into: u32) -> Result<()> {
+        let taken = std::mem::take(&mut self.groups[from as usize]);
+        let group = &mut self.groups[into as usize];
+        for (key, n) in &taken.counts {
+            let count = group.counts.entry(key.clone()).or_default();
+            group.n_there += i64::from(*count + n > 0) - i64::from(*count > 0);
+            *count += n;
+        }
+        group.counts.retain(|_, n| *n != 0);
+        self.groups[from as usize] = taken;
         Ok(())
     }
 
@@ -180,6 +198,13 @@ impl State for Summed {
                 self.add(rows, nulls, |row| values.value(row));
             }
         }
+        Ok(())
+    }
+
+    fn merge(&mut self, from: u32, into: u32) -> Result<()> {
+        let (sum, count) = self.sums[from as usize];
+        let group = &mut self.sums[into as usize];
+        *group = (group.0.wrapping_add(sum), group.1 + count);
         Ok(())
     }
 

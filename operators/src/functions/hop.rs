@@ -168,7 +168,8 @@ mod tests {
         let refusals = [
             of("hop(t, INTERVAL '1 day')"),
             of("hop(t, INTERVAL '1 day', 5)"),
-            of("hop(t, INTERVAL '1 second', INTERVAL '1 month')"),
+            of("hop(t, INTERVAL '1 second', INTERVAL '1 day')"),
+            of("hop(t, INTERVAL '1 hour', INTERVAL '1 month')"),
             of("cumulate(t, INTERVAL '2 days', INTERVAL '1 day')"),
             of("cumulate(t, INTERVAL '1 day', INTERVAL '0 days')"),
         ];
@@ -176,6 +177,7 @@ mod tests {
             Error during planning: Execution error: Function 'hop' user-defined coercion failed with: Error during planning: hop takes a time, two intervals, and optionally a time zone and an origin. No function matches the given name and argument types 'hop(Timestamp(ns), Interval(MonthDayNano))'. You might need to add explicit type casts.
             Error during planning: Execution error: Function 'hop' user-defined coercion failed with: Error during planning: the second and third argument of hop must be INTERVALs, not Int64. No function matches the given name and argument types 'hop(Timestamp(ns), Interval(MonthDayNano), Int64)'. You might need to add explicit type casts.
             Error during planning: a row would be in more than 10000 windows of hop
+            Error during planning: hop of months needs a slide of days or months
             Error during planning: the step of cumulate must not be longer than its greatest size
             Error during planning: the interval of cumulate must not be empty"#]].assert_eq(&refusals.join("\n"));
     }

@@ -18,7 +18,7 @@ pub mod text;
 mod time;
 mod times;
 pub mod tumble;
-mod window_rule;
+pub(crate) mod window_rule;
 pub mod window_time;
 
 pub use window_rule::WindowRule;

@@ -113,3 +113,154 @@ impl OperatorSpec for Session {
         Ok(Box::new(operator::SessionOperator::new(self, context)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{expr, run, schema};
+    use expect_test::{Expect, expect};
+
+    /// Sessions of rows at most ten nanoseconds apart.
+    fn check(emit: Emit, late: Late, input_changing: bool, script: &str, output: Expect) {
+        let input = schema("k text, t time");
+        let time = expr("t", &input);
+        let config =
+            SessionConfig { input: input.clone(), time, keys: vec![0], gap_ns: 10, emit, late, input_changing };
+        let spec = Session::new(config, "w").expect("sessions");
+        let text = run(&spec, &[input], script)
+            .replace("1970-01-01T00:00:00.0000000", "")
+            .replace("1970-01-01T00:00:00", "00");
+        output.assert_eq(&text);
+    }
+
+    #[test]
+    fn a_session_is_complete_when_no_row_can_join_it() {
+        // Rows exactly one gap apart are in one session, so it is complete at its end and not a moment before.
+        let script = "+ a 1\n+ b 5\n\n+ a 11\nwatermark 20\nwatermark 21\n+ a 40\n+ _ 41\n+ a _\nwatermark max";
+        check(
+            Emit::Final,
+            Late::DeadLetter,
+            false,
+            script,
+            expect![[r#"
+            + b 05 {start: 05, end: 15}
+            watermark 19
+            + a 01 {start: 01, end: 21}
+            + a 11 {start: 01, end: 21}
+            watermark 20
+            + a _ _
+            + a 40 {start: 40, end: 50}
+            + _ 41 {start: 41, end: 51}
+            watermark 9223372036854775807
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_row_that_belongs_to_a_complete_session_is_late_and_one_by_itself_is_not() {
+        let script = "+ a 1\nwatermark 11\n+ a 11\n+ a 2\n+ a 12\n+ b 2\n+ b 1\nwatermark 21\n+ a 21\nwatermark max";
+        check(
+            Emit::Final,
+            Late::DeadLetter,
+            false,
+            script,
+            expect![[r#"
+                + a 01 {start: 01, end: 11}
+                watermark 10
+                + b 02 {start: 02, end: 12}
+                watermark 20
+                dead letter late []: the row came after its session, which ended at 0.000000011, was closed: {"k":"a","t":"11"}
+                dead letter late []: the row came after its session, which ended at 0.000000011, was closed: {"k":"a","t":"02"}
+                dead letter late []: the row came after its session, which ended at 0.000000011, was closed: {"k":"b","t":"01"}
+                late 1
+                late 1
+                late 1
+                + a 12 {start: 12, end: 31}
+                + a 21 {start: 12, end: 31}
+                watermark 9223372036854775807
+            "#]],
+        );
+    }
+
+    #[test]
+    fn sessions_that_grow_merge_and_fall_apart_are_restated() {
+        let script =
+            "+ a 1\n+ a 20\nbarrier\n+ a 11\nbarrier\n- a 11\nbarrier\n- a 20\nwatermark 11\nbarrier\nwatermark max";
+        check(
+            Emit::Changes,
+            Late::DeadLetter,
+            true,
+            script,
+            expect![[r#"
+            + a 01 {start: 01, end: 11}
+            + a 20 {start: 20, end: 30}
+            barrier
+            - a 01 {start: 01, end: 11}
+            + a 01 {start: 01, end: 30}
+            + a 11 {start: 01, end: 30}
+            - a 20 {start: 20, end: 30}
+            + a 20 {start: 01, end: 30}
+            barrier
+            - a 01 {start: 01, end: 30}
+            + a 01 {start: 01, end: 11}
+            - a 11 {start: 01, end: 30}
+            - a 20 {start: 01, end: 30}
+            + a 20 {start: 20, end: 30}
+            barrier
+            - a 20 {start: 20, end: 30}
+            watermark 10
+            barrier
+            watermark 9223372036854775807
+        "#]],
+        );
+    }
+
+    #[test]
+    fn what_was_shown_is_taken_back_before_the_watermark_that_would_make_that_late() {
+        let script = "+ a 1\nbarrier\n+ a 8\nwatermark 11\nbarrier\nwatermark 18";
+        check(
+            Emit::Changes,
+            Late::DeadLetter,
+            false,
+            script,
+            expect![[r#"
+            + a 01 {start: 01, end: 11}
+            barrier
+            - a 01 {start: 01, end: 11}
+            + a 01 {start: 01, end: 18}
+            + a 08 {start: 01, end: 18}
+            watermark 10
+            barrier
+            watermark 17
+        "#]],
+        );
+    }
+
+    #[test]
+    fn late_rows_restate_a_session_while_it_is_kept() {
+        let late = Late::Update { allowed_lateness_ns: 5 };
+        let script =
+            "+ a 1\nwatermark 11\n+ a 5\nbarrier\nwatermark 16\n+ a 30\nbarrier\nwatermark 20\n+ a 2\nwatermark max";
+        check(
+            Emit::Final,
+            late,
+            false,
+            script,
+            expect![[r#"
+            + a 01 {start: 01, end: 11}
+            watermark 10
+            - a 01 {start: 01, end: 11}
+            barrier
+            + a 01 {start: 01, end: 15}
+            + a 05 {start: 01, end: 15}
+            watermark 15
+            barrier
+            watermark 19
+            + a 30 {start: 30, end: 40}
+            watermark 9223372036854775807
+            dead letter late []: the row came after its session, which ended at 0.000000015, was closed: {"k":"a","t":"02"}
+            late 1
+        "#]],
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! Puts rows into sessions: what runs.
 //!
 //! It never emits a row twice with the same window, other than as often as it is there. Its state is the rows of sessions
-//! that may still change, by key and time, and for one gap longer the span of each; the watermark bounds it.
+//! that may still change, by key and time, and where the newest complete session of each key ended; the watermark bounds it.
 
 use super::Session;
 use super::partition::{Change, Partition, Time};
@@ -12,12 +12,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StructArray, TimestampNanosecondArray,
     new_null_array,
 };
-use arrow::datatypes::{DataType, Field, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
     Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) struct SessionOperator {
@@ -35,6 +35,8 @@ pub(super) struct SessionOperator {
     partitions: Vec<Partition>,
     /// When to look at which partition again, at the latest.
     deadlines: BTreeSet<(i64, u32)>,
+    /// Rows without a time that may still be taken back, where the output must not; `None` where they are passed on.
+    timeless: Option<BTreeMap<Box<[u8]>, i64>>,
     /// Partitions that may have something to show at the next barrier.
     touched: BTreeSet<u32>,
 }
@@ -63,6 +65,7 @@ impl SessionOperator {
             keys: RowTable::new(types(&config.keys).into_iter())?,
             partitions: Vec::new(),
             deadlines: BTreeSet::new(),
+            timeless: (config.input_changing && !spec.output_changing()).then(BTreeMap::new),
             touched: BTreeSet::new(),
         })
     }
@@ -97,8 +100,28 @@ impl SessionOperator {
         self.schema.field(self.schema.fields().len() - 1)
     }
 
-    /// Emits rows without a time at once: they are in no session.
-    fn pass_without_window(&self, batch: &Batch, out: &mut Output) -> Result<()> {
+    /// Takes rows without a time: they are in no session.
+    fn take_timeless(&mut self, batch: &Batch, out: &mut Output) -> Result<()> {
+        let Some(timeless) = &mut self.timeless else { return self.emit_timeless(batch, out) };
+        let rows = self.codec.encode(batch.rows.columns())?;
+        for row in 0..batch.n_rows() {
+            *timeless.entry(rows.get(row).into()).or_default() += batch.diff(row);
+        }
+        Ok(())
+    }
+
+    /// Emits what nothing can take back any more.
+    fn end_timeless(&mut self, out: &mut Output) -> Result<()> {
+        let Some(timeless) = self.timeless.as_mut().map(std::mem::take) else { return Ok(()) };
+        let times = |n: &i64| usize::try_from(*n).unwrap_or(0);
+        let rows = timeless.iter().flat_map(|(row, n)| std::iter::repeat_n(&**row, times(n)));
+        let columns = self.codec.decode(rows)?;
+        let fields = self.schema.fields()[..columns.len()].to_vec();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        self.emit_timeless(&Batch::append_only(rows), out)
+    }
+
+    fn emit_timeless(&self, batch: &Batch, out: &mut Output) -> Result<()> {
         let mut columns = batch.rows.columns().to_vec();
         columns.push(new_null_array(self.window().data_type(), batch.n_rows()));
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
@@ -155,7 +178,7 @@ impl Operator for SessionOperator {
         }
         let has_time: BooleanArray = (0..times.len()).map(|row| Some(times.is_valid(row))).collect();
         let has_none = arrow::compute::not(&has_time)?;
-        self.pass_without_window(&batch.filter(&has_none)?, out)?;
+        self.take_timeless(&batch.filter(&has_none)?, out)?;
         let known: Vec<i64> = times.iter().flatten().collect();
         self.take(&batch.filter(&has_time)?, &known, out)
     }
@@ -184,6 +207,9 @@ impl Operator for SessionOperator {
             self.free_if_empty(slot);
         }
         self.emit(&changes, out)?;
+        if at == i64::MAX {
+            self.end_timeless(out)?;
+        }
         // A row at the very end of a session still belongs to it, so the session is complete one moment later than other
         // windows that end there, and what follows must not close it before.
         let behind = if at == i64::MAX { at } else { at.saturating_sub(1) };

@@ -1,7 +1,8 @@
 //! The sessions of one key and the rows in them.
 //!
 //! It never looks at a watermark by itself. Sessions are disjoint and more than a gap apart. Rows are kept until their
-//! session is let go; its span stays for another gap, so that a row that belongs to it is not taken for a new session.
+//! session is let go; where the newest of those ended stays known, so that a row that belongs to it is not taken for a
+//! new session.
 
 use std::collections::BTreeMap;
 
@@ -44,15 +45,16 @@ impl Time {
 pub(super) struct Partition {
     rows: BTreeMap<i64, BTreeMap<Box<[u8]>, Entry>>,
     sessions: BTreeMap<i64, Span>,
-    /// Sessions whose rows have been let go, by start.
-    gone: BTreeMap<i64, i64>,
+    /// The last row of the newest session that has been let go. Those before it are gone too, because sessions close in
+    /// order; a row up to a gap later would have been part of it.
+    gone: Option<i64>,
     /// Stretches of time in which what is shown may be wrong.
     dirty: Vec<(i64, i64)>,
 }
 
 impl Partition {
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.gone.is_empty()
+        self.rows.is_empty() && self.gone.is_none()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -73,13 +75,14 @@ impl Partition {
         gap_ns: i64,
         time: Time,
     ) -> Result<Option<i64>, i64> {
-        let touches = |start: i64, last: i64| start.saturating_sub(gap_ns) <= at && at <= last.saturating_add(gap_ns);
-        if let Some(last) = self.gone.iter().map(|(s, l)| (*s, *l)).find(|(s, l)| touches(*s, *l)).map(|(_, l)| l) {
-            return Err(last.saturating_add(gap_ns));
+        if let Some(gone) = self.gone.map(|last| last.saturating_add(gap_ns)).filter(|end| at <= *end) {
+            return Err(gone);
         }
         let end = at.saturating_add(gap_ns);
-        let is_alone = self.neighbours(at, gap_ns).is_empty();
-        if is_alone && time.has_reached(end.saturating_add(time.lateness_ns)) {
+        // A row that would begin a session earlier must be in time by itself: otherwise late rows could reach back, one
+        // by one, to sessions that are long forgotten.
+        let continues = self.neighbours(at, gap_ns).iter().any(|(start, _)| *start <= at);
+        if !continues && time.has_reached(end.saturating_add(time.lateness_ns)) {
             return Err(end);
         }
         let was_there = self.is_there(at);
@@ -246,13 +249,15 @@ impl Partition {
             self.sessions.remove(&start);
             let times: Vec<i64> = self.rows.range(start..=last).map(|(at, _)| *at).collect();
             times.iter().for_each(|at| drop(self.rows.remove(at)));
-            self.gone.insert(start, last);
+            self.gone = self.gone.max(Some(last));
         }
-        let forgotten = |last: i64| end(end(last)).saturating_add(time.lateness_ns);
-        self.gone.retain(|_, last| !time.has_reached(forgotten(*last)));
+        let forgotten = self.gone.map(|last| end(end(last)).saturating_add(time.lateness_ns));
+        let forgotten = forgotten.filter(|at| !time.has_reached(*at));
+        if forgotten.is_none() {
+            self.gone = None;
+        }
         let next =
             |span: &Span| if span.closed { end(span.last).saturating_add(time.lateness_ns) } else { end(span.last) };
-        let next = self.sessions.values().map(next).chain(self.gone.values().map(|last| forgotten(*last))).min();
-        next
+        self.sessions.values().map(next).chain(forgotten).min()
     }
 }

@@ -12,7 +12,7 @@ use super::{Lowering, Scope, qualified};
 use crate::position::WithPlace;
 use crate::settings::EmitSetting;
 use crate::windows::{
-    CUMULATE, Part, SESSION, TUMBLE, function_of, is_window, marked_only_by, part_of, unmarked, window_of,
+    CUMULATE, Part, SESSION, TUMBLE, function_of, is_window, marked_only_by, part_of, rule_of, unmarked, window_of,
 };
 use datafusion::arrow::datatypes::Field;
 use datafusion::common::{Column, DFSchema};
@@ -21,19 +21,28 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use headwater_core::{Error, Exchange, OperatorSpec, Result};
-use headwater_operators::{self as operators, AggregateCall, Windowing};
+use headwater_operators::{self as operators, AggregateCall, Emit, WindowColumn, Windowing};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 impl<'a> Lowering<'a> {
     pub(super) fn aggregate(&mut self, aggregate: &'a Aggregate, scope: Scope<'a>) -> Result<Flow> {
+        if let Some(shared) = self.shared_panes(aggregate, scope)
+            && let Some(flow) = self.by_panes(shared, aggregate, scope)?
+        {
+            return Ok(flow);
+        }
         let are_columns = aggregate.group_expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
         let input =
             if are_columns { self.exact(&aggregate.input, scope)? } else { self.plan(&aggregate.input, scope)? };
         let grouping = Grouping::new(&aggregate.group_expr, &input.schema);
         let (input, group) = self.with_group_columns(input, aggregate, &grouping.exprs, scope)?;
         let window = windowing_column(&input.schema, &group);
-        let exchange = exchange_for(&group, window);
+        // Which window is the newest is known only where all rows are.
+        let exchange = match window {
+            Some(_) if scope.settings.emit_empty => Exchange::Gather,
+            _ => exchange_for(&group, window),
+        };
         let mut flow = self.exchange(input, exchange, scope);
         let operator = operator(aggregate, &flow, (&grouping.exprs, &group), window, scope)?;
         let mut qualifiers: Vec<_> = grouping.exprs.iter().map(|expr| expr.qualified_name().0).collect();
@@ -174,7 +183,7 @@ fn window_text(field: &Field) -> Option<String> {
 }
 
 /// All windows of a key go to one subtask, so the window is not part of the hash unless it is all there is.
-fn exchange_for(group: &[usize], window: Option<usize>) -> Exchange {
+pub(super) fn exchange_for(group: &[usize], window: Option<usize>) -> Exchange {
     let keys: Vec<usize> =
         group.iter().enumerate().filter(|(n, _)| Some(*n) != window).map(|(_, index)| *index).collect();
     match (keys.is_empty(), group.is_empty()) {
@@ -197,11 +206,18 @@ fn operator(
         groups.push((scope.physical(&column, &input.schema)?, expr.qualified_name().1));
     }
     let calls: Vec<AggregateCall> =
-        aggregate.aggr_expr.iter().map(|expr| call(expr, &input.schema, scope)).collect::<Result<_>>()?;
+        aggregate.aggr_expr.iter().map(|expr| call(expr, expr, &input.schema, scope)).collect::<Result<_>>()?;
     let operator = operators::Aggregate::new(&input.rows(), groups, calls)?;
     let operator = if input.changing { operator.over_changes() } else { operator };
     match window {
-        Some(column) => operator.windowed(Windowing { column, emit: emit(input, scope), late: late(input, scope) }),
+        Some(column) => {
+            let windowing = Windowing { column, emit: emit(input, scope), late: late(input, scope) };
+            let operator = operator.windowed(windowing)?;
+            if !scope.settings.emit_empty {
+                return Ok(operator);
+            }
+            with_empty_windows(operator, windowing, input, places, scope)
+        }
         None if scope.settings.emit == Some(EmitSetting::Final) => {
             let error = Error::invalid("a GROUP BY without a window has no final result");
             let help = "group by tumble(interval '…') over event time, or write SET emit = 'changes'; before it";
@@ -212,8 +228,43 @@ fn operator(
     }
 }
 
-fn call(expr: &Expr, schema: &Arc<DFSchema>, scope: Scope<'_>) -> Result<AggregateCall> {
-    let name = expr.qualified_name().1;
+/// Asks for windows without rows.
+fn with_empty_windows(
+    operator: operators::Aggregate,
+    windowing: Windowing,
+    input: &Flow,
+    places: &[usize],
+    scope: Scope<'_>,
+) -> Result<operators::Aggregate> {
+    let refuse = |what: &str, help: &str| {
+        let error = Error::invalid(format!("emit_empty = 'true' {what}")).with_help(help);
+        let span = scope.place.find_words(&["GROUP", "BY"]).unwrap_or_else(|| scope.place.start());
+        Err(error.with_place(span))
+    };
+    if windowing.emit != Emit::Final {
+        let help = "write SET emit = 'final'; before the statement, or SET emit_empty = 'false'";
+        return refuse("asks for windows without rows, which only final results have", help);
+    }
+    let field = |column: usize| input.schema.field(places[column]);
+    let text = window_text(field(windowing.column)).unwrap_or_default();
+    let Some(rule) = rule_of(&text).filter(|_| function_of(&text) == TUMBLE) else {
+        let help = "group by tumble(…), or write SET emit_empty = 'false'; before the statement";
+        return refuse("works for tumble alone", help);
+    };
+    let says = |column: usize| match part_of(field(column)) {
+        _ if window_of(field(column)) == Some(text.as_str()) => Some(WindowColumn::Whole),
+        Some((Part::Start, window)) if window == text => Some(WindowColumn::Start),
+        Some((Part::End, window)) if window == text => Some(WindowColumn::End),
+        Some((Part::Time, window)) if window == text => Some(WindowColumn::Time),
+        _ => None,
+    };
+    let columns = (0..places.len()).map(says).collect();
+    Ok(operator.with_empty_windows(rule, columns))
+}
+
+/// Lowers an aggregate call; it is called as the plan calls `named`.
+pub(super) fn call(expr: &Expr, named: &Expr, schema: &Arc<DFSchema>, scope: Scope<'_>) -> Result<AggregateCall> {
+    let name = named.qualified_name().1;
     let planning = PhysicalPlanningContext::default();
     let properties = ExecutionProps::new();
     let lowered = LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), &properties, &planning)

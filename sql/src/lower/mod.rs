@@ -10,6 +10,7 @@ mod flow;
 mod join;
 mod lookup;
 mod over;
+mod panes;
 mod rows;
 mod sink;
 mod source;
@@ -83,6 +84,8 @@ struct Lowering<'a> {
     keys: BTreeMap<NodeId, Vec<String>>,
     /// Plans that occur more than once under the same settings, and their flow once there is one.
     repeated: HashMap<(&'a Settings, &'a LogicalPlan), Option<Flow>>,
+    /// A plan that was lowered before it was clear what for.
+    prepared: Option<(&'a LogicalPlan, Flow)>,
 }
 
 /// The statement that is being lowered.
@@ -138,7 +141,7 @@ impl<'a> Lowering<'a> {
         }
         let repeated = n_seen.into_iter().filter(|(_, n)| *n > 1).map(|(key, _)| (key, None)).collect();
         let (wiring, relations, sources, sinks, keys) = Default::default();
-        Ok(Self { inputs, wiring, relations, sources, sinks, n_readers, keys, repeated })
+        Ok(Self { inputs, wiring, relations, sources, sinks, n_readers, keys, repeated, prepared: None })
     }
 
     fn unit(&mut self, planned: &'a Planned) -> Result<()> {
@@ -182,6 +185,10 @@ impl<'a> Lowering<'a> {
     /// computes columns does not mind.
     fn exact(&mut self, plan: &'a LogicalPlan, scope: Scope<'a>) -> Result<Flow> {
         let flow = self.plan(plan, scope)?;
+        self.columns_of(plan, flow, scope)
+    }
+
+    fn columns_of(&mut self, plan: &LogicalPlan, flow: Flow, scope: Scope<'_>) -> Result<Flow> {
         let columns = plan.schema().columns();
         if flow.schema.columns() == columns {
             return Ok(flow);

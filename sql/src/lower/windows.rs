@@ -12,7 +12,10 @@ use std::sync::Arc;
 
 impl<'a> Lowering<'a> {
     pub(super) fn assign_windows(&mut self, assign: &'a AssignWindows, scope: Scope<'a>) -> Result<Flow> {
-        let input = self.exact(&assign.input, scope)?;
+        let input = match self.prepared.take() {
+            Some((plan, flow)) if std::ptr::eq(plan, assign.input.as_ref()) => self.columns_of(plan, flow, scope)?,
+            _ => self.exact(&assign.input, scope)?,
+        };
         match assign.function {
             SESSION => self.sessions(assign, input, scope),
             _ => self.windows_of_rows(assign, input, scope),

@@ -5,6 +5,7 @@ mod errors;
 mod functions;
 mod plans;
 mod time_joins;
+mod window_kinds;
 mod windows;
 
 use crate::{PlanOptions, Planner};

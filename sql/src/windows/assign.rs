@@ -58,6 +58,11 @@ impl AssignWindows {
         extension.node.as_any().downcast_ref()
     }
 
+    /// The name of the column that is added.
+    pub(crate) fn window_column(&self) -> Column {
+        Column::new_unqualified(self.schema.field(self.n_inputs()).name())
+    }
+
     /// The schema, with the window at the end.
     pub(crate) fn output(&self) -> &DFSchemaRef {
         &self.schema

@@ -203,6 +203,19 @@ impl ScalarUDFImpl for PartOfWindow {
 
 /// Wraps a function that takes a part of a window, such as `window['end']`, so that its result says so.
 pub(super) fn with_part_marked(expr: &Expr, inputs: &dyn ExprSchema) -> Option<Expr> {
+    let (part, window) = part_taken(expr)?;
+    let Expr::ScalarFunction(call) = expr else { return None };
+    if (call.func.inner().as_ref() as &dyn Any).is::<PartOfWindow>() {
+        return None;
+    }
+    let (_, field) = datafusion::logical_expr::ExprSchemable::to_field(&window, inputs).ok()?;
+    window_of(&field)?;
+    let marked = ScalarUDF::new_from_impl(PartOfWindow { inner: call.func.clone(), part });
+    Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(marked), call.args.clone())))
+}
+
+/// Returns which part of a window an expression takes, and the window.
+pub(crate) fn part_taken(expr: &Expr) -> Option<(Part, Expr)> {
     let Expr::ScalarFunction(call) = expr else { return None };
     let part = match (call.name(), call.args.as_slice()) {
         ("get_field", [_, Expr::Literal(field, _)]) => match field.try_as_str().flatten()? {
@@ -213,13 +226,7 @@ pub(super) fn with_part_marked(expr: &Expr, inputs: &dyn ExprSchema) -> Option<E
         (super::WINDOW_TIME, [_]) => Part::Time,
         _ => return None,
     };
-    if (call.func.inner().as_ref() as &dyn Any).is::<PartOfWindow>() {
-        return None;
-    }
-    let (_, field) = datafusion::logical_expr::ExprSchemable::to_field(&call.args[0], inputs).ok()?;
-    window_of(&field)?;
-    let marked = ScalarUDF::new_from_impl(PartOfWindow { inner: call.func.clone(), part });
-    Some(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(marked), call.args.clone())))
+    Some((part, call.args[0].clone()))
 }
 
 /// Returns the window function of a call, as written.

@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::types::TIMESTAMP;
 pub(crate) use assign::AssignWindows;
 use calls::Resolved;
-pub(crate) use calls::Written;
+pub(crate) use calls::{Written, part_taken};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
@@ -22,9 +22,10 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, lit};
 use headwater_core::Error;
+use headwater_operators::functions::WindowRule;
 pub(crate) use marks::{
-    Part, function_of, is_event_time, is_window, mark_event_time, marked_only_by, part_of, unmarked, window_of,
-    without_marks,
+    Part, function_of, is_event_time, is_window, mark_event_time, marked_only_by, part_of, rule_of, unmarked,
+    window_of, without_marks,
 };
 use std::sync::Arc;
 
@@ -112,6 +113,9 @@ fn resolve_call(expr: Expr, inputs: &DFSchema, settings: &Settings, place: &Plac
             args.push(lit(zone));
         }
     }
+    if matches!(function, HOP | CUMULATE) {
+        check_rule(function, &args[1..], place)?;
+    }
     Ok(Transformed::yes(Resolved::call(written, args)))
 }
 
@@ -126,6 +130,17 @@ fn example(function: &str) -> &'static str {
         SESSION => "session(interval '30 minutes') for rows with no longer gap between them",
         _ => "tumble(interval '1 month') or tumble(ts, interval '1 month', 'Europe/Oslo')",
     }
+}
+
+fn check_rule(function: &str, args: &[Expr], place: &Place) -> Result<()> {
+    let constants: Option<Vec<ScalarValue>> = args.iter().map(|arg| arg.as_literal().cloned()).collect();
+    let message = match constants.map(|constants| WindowRule::from_constants(function, &constants)) {
+        Some(Ok(_)) => return Ok(()),
+        Some(Err(error)) => error.strip_backtrace().replace("Error during planning: ", ""),
+        None => format!("what follows the time in {function} must be constant"),
+    };
+    let error = Error::invalid(message).with_help(format!("write {}", example(function)));
+    Err(wrapped(placed(error, function, place)))
 }
 
 fn check_gap(gap: &Expr, place: &Place) -> Result<()> {
