@@ -117,18 +117,16 @@ async fn metrics(State(state): State<ApiState>) -> Response {
 
 /// What the operators keep: groups, rows of joins, and so on.
 fn states(text: &mut String, pipelines: &[PipelineStatus]) {
-    let gauges: [(&str, &str, fn(&StateSize) -> u64); 2] = [
-        ("headwater_state_rows", "Rows, groups or pairs that a node keeps.", |size| size.rows),
-        ("headwater_state_bytes", "Bytes that a node keeps, as far as it can tell.", |size| size.bytes),
-    ];
-    for (name, help, of) in gauges {
+    let mut gauge = |name: &str, help: &str, of: fn(&StateSize) -> u64| {
         header_of(text, name, "gauge", help);
         for pipeline in pipelines {
             for (node, size) in &pipeline.states {
                 line(text, name, &[("pipeline", &pipeline.name), ("node", node)], of(size));
             }
         }
-    }
+    };
+    gauge("headwater_state_rows", "Rows, groups or pairs that a node keeps.", |size| size.rows);
+    gauge("headwater_state_bytes", "Bytes that a node keeps, as far as it can tell.", |size| size.bytes);
 }
 
 fn header_of(text: &mut String, name: &str, kind: &str, help: &str) {

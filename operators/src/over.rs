@@ -6,7 +6,7 @@
 //! their other columns. Its state is every row that is there with its shown values; partitions of a window over event
 //! time are shown once, when the window closes, and freed.
 
-use crate::expression::{check_columns, check_relabel, engine_error};
+use crate::expression::{check_columns, check_relabel, duration_words, engine_error};
 use crate::partitioned::{Changed, Logic, OrderBy, PartitionLayout, PartitionOperator};
 use crate::row_table::{EncodedRows, RowCodec};
 use arrow::array::ArrayRef;
@@ -27,6 +27,8 @@ pub struct OverConfig {
     pub functions: Vec<Arc<dyn WindowExpr>>,
     /// The partition column that is a window over event time, when each partition is to be shown once, at its end.
     pub closing: Option<usize>,
+    /// After how many nanoseconds without a row a partition is forgotten; what was shown of it stays.
+    pub ttl_ns: Option<i64>,
 }
 
 /// Adds a column per window function to each row.
@@ -85,6 +87,9 @@ impl OperatorSpec for Over {
         if let Some(window) = self.config.closing {
             text.push_str(&format!(", when window {} closes", name(&window)));
         }
+        if let Some(ttl_ns) = self.config.ttl_ns {
+            text.push_str(&format!(", forgotten after {}", duration_words(ttl_ns)));
+        }
         text
     }
 
@@ -95,18 +100,27 @@ impl OperatorSpec for Over {
     fn state(&self) -> Option<String> {
         Some(match self.config.closing {
             Some(_) => "the rows of open windows; freed when the window closes".to_owned(),
-            None => "every row with its shown values; freed when it is retracted".to_owned(),
+            None => match self.config.ttl_ns {
+                Some(ttl_ns) => {
+                    format!(
+                        "every row with its shown values; freed {} after the last of its partition",
+                        duration_words(ttl_ns)
+                    )
+                }
+                None => "every row with its shown values; freed when it is retracted".to_owned(),
+            },
         })
     }
 
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        let OverConfig { partition_by, order_by, functions, closing } = &self.config;
+        let OverConfig { partition_by, order_by, functions, closing, ttl_ns } = &self.config;
         let n_columns = self.input.fields().len();
         let types = self.schema.fields()[n_columns..].iter().map(|field| field.data_type().clone());
         let types: Vec<DataType> = types.collect();
         let logic = Functions { functions: functions.clone(), values: RowCodec::new(types.iter().cloned())?, types };
         let by = (partition_by.as_slice(), order_by.as_slice());
-        Ok(Box::new(PartitionOperator::new(logic, context, &self.input, by, &self.schema, *closing)?))
+        let operator = PartitionOperator::new(logic, context, &self.input, by, &self.schema, *closing)?;
+        Ok(Box::new(operator.forgetting(*ttl_ns)))
     }
 }
 
@@ -213,6 +227,15 @@ impl Logic for Functions {
         });
         partition.bytes -= freed;
         Ok(())
+    }
+
+    fn drop_overdrawn(&self, partition: &mut Partition) {
+        let mut freed = 0;
+        partition.rows.retain(|row, entry| {
+            freed += if entry.n < 0 { row.len() as u64 } else { 0 };
+            entry.n >= 0
+        });
+        partition.bytes -= freed;
     }
 
     fn columns(&self, values: Vec<Box<[u8]>>) -> Result<Vec<ArrayRef>> {

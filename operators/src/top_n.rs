@@ -4,7 +4,7 @@
 //! over changes all that are there. Rows that are equal in the order are ordered by their other columns, so the answer
 //! does not depend on the order of arrival. A barrier costs the number of wanted rows of each touched partition.
 
-use crate::expression::{check_columns, check_relabel};
+use crate::expression::{check_columns, check_relabel, duration_words};
 use crate::partitioned::{Changed, Logic, OrderBy, PartitionLayout, PartitionOperator};
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -29,6 +29,8 @@ pub struct TopNConfig {
     pub input_changing: bool,
     /// The partition column that is a window over event time, when each partition is to be shown once, at its end.
     pub closing: Option<usize>,
+    /// After how many nanoseconds without a row a partition is forgotten; what was shown of it stays.
+    pub ttl_ns: Option<i64>,
 }
 
 /// Keeps the first rows of each partition.
@@ -97,6 +99,9 @@ impl OperatorSpec for TopN {
         if let Some(window) = closing {
             text.push_str(&format!(", when window {} closes", name(window)));
         }
+        if let Some(ttl_ns) = self.config.ttl_ns {
+            text.push_str(&format!(", forgotten after {}", duration_words(ttl_ns)));
+        }
         text
     }
 
@@ -105,22 +110,30 @@ impl OperatorSpec for TopN {
     }
 
     fn state(&self) -> Option<String> {
-        let TopNConfig { skip, fetch, input_changing, closing, .. } = &self.config;
-        Some(match (closing, input_changing, fetch) {
-            (Some(_), ..) => "the wanted rows of open windows; freed when the window closes".to_owned(),
-            (None, false, Some(fetch)) => {
-                format!("at most {} rows of each partition; never freed", fetch.saturating_add(*skip))
+        let TopNConfig { skip, fetch, input_changing, closing, ttl_ns, .. } = &self.config;
+        if closing.is_some() {
+            return Some("the wanted rows of open windows; freed when the window closes".to_owned());
+        }
+        let freed = ttl_ns.map(|ttl_ns| format!("freed {} after the last of its partition", duration_words(ttl_ns)));
+        Some(match (input_changing, fetch) {
+            (false, Some(fetch)) => {
+                let n_rows = fetch.saturating_add(*skip);
+                format!(
+                    "at most {n_rows} rows of each partition; {}",
+                    freed.unwrap_or_else(|| "never freed".to_owned())
+                )
             }
-            (None, ..) => "every row; freed when it is retracted".to_owned(),
+            _ => format!("every row; {}", freed.unwrap_or_else(|| "freed when it is retracted".to_owned())),
         })
     }
 
     fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        let TopNConfig { partition_by, order_by, skip, fetch, rank, input_changing, closing } = &self.config;
+        let TopNConfig { partition_by, order_by, skip, fetch, rank, input_changing, closing, ttl_ns } = &self.config;
         let keeps = (!input_changing).then(|| fetch.map(|fetch| fetch.saturating_add(*skip))).flatten();
         let logic = First { skip: *skip, fetch: *fetch, keeps, has_rank: rank.is_some() };
         let by = (partition_by.as_slice(), order_by.as_slice());
-        Ok(Box::new(PartitionOperator::new(logic, context, &self.input, by, &self.schema, *closing)?))
+        let operator = PartitionOperator::new(logic, context, &self.input, by, &self.schema, *closing)?;
+        Ok(Box::new(operator.forgetting(*ttl_ns)))
     }
 }
 
@@ -208,6 +221,17 @@ impl Logic for First {
             }
         }
         Ok(())
+    }
+
+    fn drop_overdrawn(&self, partition: &mut Partition) {
+        let (mut freed, mut owed) = (0, 0);
+        partition.rows.retain(|row, n| {
+            if *n < 0 {
+                (freed, owed) = (freed + row.len() as u64, owed + *n);
+            }
+            *n >= 0
+        });
+        (partition.bytes, partition.n) = (partition.bytes - freed, partition.n - owed);
     }
 
     fn columns(&self, values: Vec<u64>) -> Result<Vec<ArrayRef>> {

@@ -122,8 +122,9 @@ impl IntervalJoinOperator {
                 out.dead_letter(letter);
             }
             let matches = self.config.null_equals_null || nulls.iter().all(|nulls| nulls.is_valid(row));
-            keep.push(!is_late && time.is_some() && matches);
-            lonely.push(!is_late && !(time.is_some() && matches));
+            let can_match = time.is_some() && matches;
+            keep.push(!is_late && can_match);
+            lonely.push(!is_late && !can_match);
         }
         if self.alone[side] == Alone::Unmatched && lonely.contains(&true) {
             results.parts.push(self.single(side, batch.filter(&BooleanArray::from(lonely))?)?);
@@ -247,7 +248,8 @@ impl IntervalJoinOperator {
         let keys = self.sides[side].encode_keys(&arriving.keys)?;
         // A row of the left side that has its match adds nothing to a semi or anti join.
         let is_spent = side == 0 && !self.config.kind.has_both_sides();
-        for row in (0..n_rows).filter(|row| !done[*row] && !(is_spent && arriving.matched[*row])) {
+        let is_over = |row: usize| done[row] || (is_spent && arriving.matched[row]);
+        for row in (0..n_rows).filter(|row| !is_over(*row)) {
             self.sides[side].put(rows.get(row), keys.get(row), arriving.times[row], arriving.matched[row]);
         }
         Ok(())

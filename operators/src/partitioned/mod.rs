@@ -46,6 +46,9 @@ pub(crate) trait Logic: Send {
     /// `Internal`, never for values that it made.
     fn columns(&self, values: Vec<Self::Value>) -> Result<Vec<ArrayRef>>;
 
+    /// Forgets rows of which more was taken back than ever came: they were forgotten before, by `state_ttl`.
+    fn drop_overdrawn(&self, partition: &mut Self::Partition);
+
     /// Returns how much a partition keeps.
     fn size(&self, partition: &Self::Partition) -> StateSize;
 }

@@ -2,12 +2,14 @@
 //! at barriers or when windows close.
 //!
 //! Deletions of a barrier are emitted before insertions, so that a store with a key can apply them in order. Its state
-//! is what the logic keeps of each partition, and one number per partition of an open window.
+//! is what the logic keeps of each partition, and one number per partition of an open window; with `state_ttl`, partitions
+//! that nothing has come for are forgotten.
 
 use super::held::HeldWatermarks;
 use super::layout::{Changed, PartitionLayout};
 use super::{Logic, OrderBy};
 use crate::expression::dead_letter;
+use crate::idle::Idle;
 use crate::row_table::RowTable;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
@@ -41,6 +43,8 @@ pub(crate) struct PartitionOperator<L: Logic> {
     touched: Vec<u32>,
     held: HeldWatermarks,
     closing: Option<Closing>,
+    /// Finds partitions that nothing has come for, where they are to be forgotten.
+    idle: Option<Idle>,
     size: StateSize,
 }
 
@@ -69,8 +73,14 @@ impl<L: Logic> PartitionOperator<L> {
             touched: Vec::new(),
             held: HeldWatermarks::default(),
             closing,
+            idle: None,
             size: StateSize::default(),
         })
+    }
+
+    /// Forgets partitions that nothing has come for in this time; what was shown of them stays.
+    pub(crate) fn forgetting(self, ttl_ns: Option<i64>) -> Self {
+        Self { idle: ttl_ns.map(Idle::new), ..self }
     }
 
     /// Emits how some partitions have changed.
@@ -170,6 +180,9 @@ impl<L: Logic> Operator for PartitionOperator<L> {
             self.logic.change(partition, rows.get(row), batch.diff(row));
             let after = self.logic.size(partition);
             self.resize(before, after);
+            if let Some(idle) = &mut self.idle {
+                idle.touch(slot);
+            }
             if !std::mem::replace(&mut self.is_touched[slot as usize], true) && self.closing.is_none() {
                 self.touched.push(slot);
             }
@@ -199,14 +212,25 @@ impl<L: Logic> Operator for PartitionOperator<L> {
         Ok(())
     }
 
-    fn on_barrier(&mut self, _barrier: &Barrier, out: &mut Output) -> Result<()> {
+    fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         let touched = std::mem::take(&mut self.touched);
         self.show(&touched, out)?;
         for slot in touched {
             self.is_touched[slot as usize] = false;
+            if self.idle.is_some() {
+                let partition = &mut self.partitions[slot as usize];
+                let before = self.logic.size(partition);
+                self.logic.drop_overdrawn(partition);
+                let after = self.logic.size(partition);
+                self.resize(before, after);
+            }
             if self.logic.is_empty(&self.partitions[slot as usize]) {
+                self.idle.iter_mut().for_each(|idle| idle.gone(slot));
                 self.forget(slot);
             }
+        }
+        for slot in self.idle.as_mut().map(|idle| idle.expire(barrier.time)).unwrap_or_default() {
+            self.forget(slot);
         }
         self.held.release(out);
         Ok(())

@@ -80,7 +80,8 @@ impl<'a> Lowering<'a> {
         let functions = functions.collect::<Result<Vec<_>>>()?;
         let n_functions = functions.len();
         let By { partition: partition_by, order: order_by, closing } = by;
-        let config = OverConfig { partition_by, order_by, functions, closing };
+        let ttl_ns = scope.settings.lateness.ttl_ns.or(flow.lateness.ttl_ns);
+        let config = OverConfig { partition_by, order_by, functions, closing, ttl_ns };
         let partition = config.partition_by.clone();
         let mut flow = self.exchange(flow, by_key(partition), scope);
         let operator = operators::Over::new(config, flow.rows())?;
@@ -160,7 +161,8 @@ impl<'a> Lowering<'a> {
         let (flow, by) = self.ordered(flow, partition, order, scope)?;
         let n_columns = flow.schema.fields().len();
         let By { partition: partition_by, order: order_by, closing } = by;
-        let config = TopNConfig { partition_by, order_by, closing, input_changing: flow.changing, ..wanted };
+        let ttl_ns = scope.settings.lateness.ttl_ns.or(flow.lateness.ttl_ns);
+        let config = TopNConfig { partition_by, order_by, closing, ttl_ns, input_changing: flow.changing, ..wanted };
         let rank = config.rank.clone();
         let mut flow = self.exchange(flow, by_key(config.partition_by.clone()), scope);
         let operator = operators::TopN::new(config, flow.rows())?;
