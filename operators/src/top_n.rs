@@ -323,4 +323,26 @@ mod tests {
         operator.on_batch(0, crate::testing::batch(&input, &rows), &mut out).expect("a good batch");
         assert!(operator.state_size().rows <= 2, "{:?}", operator.state_size());
     }
+
+    #[test]
+    fn a_partition_that_nothing_comes_for_is_forgotten_and_takes_nothing_back() {
+        use headwater_core::{Barrier, BarrierKind, Epoch, EventTime, Output};
+        let (spec, input) = two_largest(false, true);
+        let spec = TopN::new(TopNConfig { ttl_ns: Some(10), ..spec.config }, input.clone()).expect("a top-n");
+        let mut operator = spec.build(&crate::testing::context()).expect("the operator builds");
+        let mut out = Output::default();
+        let mut step = |diff: Option<i64>, time: i64| {
+            if let Some(diff) = diff {
+                let row = (diff, vec![Some("1".to_owned()), Some("7".to_owned())]);
+                operator.on_batch(0, crate::testing::batch(&input, &[row]), &mut out).expect("a good batch");
+            }
+            let barrier = Barrier { epoch: Epoch(1), kind: BarrierKind::Flush, time: EventTime(time) };
+            operator.on_barrier(&barrier, &mut out).expect("the epoch ends");
+            (out.take_messages().len(), operator.state_size().rows)
+        };
+        assert_eq!(step(Some(1), 100), (1, 1));
+        assert_eq!(step(None, 109), (0, 1));
+        assert_eq!(step(None, 110), (0, 0));
+        assert_eq!(step(Some(-1), 111), (0, 0));
+    }
 }

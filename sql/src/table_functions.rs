@@ -229,7 +229,7 @@ fn arguments(function: &str, args: &[FunctionArg]) -> Result<Arguments> {
 
 /// `(table, [keys,] time, intervals [, offset])`
 fn positional(function: &str, n_intervals: usize, mut plain: Vec<Expr>) -> Result<Arguments> {
-    let descriptor = plain.iter().position(|expr| is_descriptor(expr)).unwrap_or(1);
+    let descriptor = plain.iter().position(is_descriptor).unwrap_or(1);
     let n_after = plain.len().saturating_sub(descriptor + 1);
     let fits = descriptor >= 1 && (n_intervals..=n_intervals + 1).contains(&n_after);
     if !fits || (function == SESSION && n_after > n_intervals) {

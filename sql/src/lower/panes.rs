@@ -90,7 +90,7 @@ impl<'a> Lowering<'a> {
         };
         let column = assign.window_column();
         let is_key = |group: &&Expr| !group.column_refs().contains(&column);
-        let keys: Vec<Expr> = groups.iter().filter(is_key).map(|key| as_key(key)).collect();
+        let keys: Vec<Expr> = groups.iter().filter(is_key).map(as_key).collect();
         let n_keys = keys.len();
         // The keys, then the time in whose place the window comes, then what the calls need.
         let mut exprs = keys.clone();

@@ -26,6 +26,7 @@ use script::{Feed, Script};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use tokio::task::JoinSet;
 use windows::{Windowed, windowed};
 
 const N_CASES: u64 = 500;
@@ -74,7 +75,9 @@ async fn batch_answer(sql: &str, epochs: &[Epoch]) -> Result<Held, String> {
         .with_target_partitions(1)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
         // This rule of DataFusion fails on fields of structs that functions return.
-        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
+        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
+        // Without it, a condition on a scalar subquery without rows is true.
+        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false);
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let context = SessionContext::new_with_state(state);
     for function in headwater_operators::functions::all() {
@@ -121,7 +124,14 @@ impl Question<'_> {
     async fn answer(&self, epochs: &[Epoch], watermark: i64, now: EventTime) -> Result<Held, String> {
         let closed = watermark.saturating_add(1).to_string();
         let now = format!("arrow_cast({}, 'Timestamp(Nanosecond, None)')", now.0);
-        batch_answer(&self.batch.replace("{closed}", &closed).replace("{now}", &now), epochs).await
+        let (sql, epochs) = (self.batch.replace("{closed}", &closed).replace("{now}", &now), epochs.to_vec());
+        // DataFusion panics on some queries; those have no batch answer.
+        let mut alone = JoinSet::new();
+        alone.spawn(async move { batch_answer(&sql, &epochs).await });
+        match alone.join_next().await {
+            Some(Ok(answer)) => answer,
+            other => Err(format!("DataFusion panicked: {other:?}")),
+        }
     }
 }
 
@@ -260,6 +270,9 @@ fn random_queries_equal_the_batch_answer_after_every_epoch() {
     let (mut n_equal, mut without, mut refused, mut wrong) = (0, Reasons::new(), Reasons::new(), Vec::new());
     for seed in seeds {
         let case = Case::new(seed);
+        if one.is_some() {
+            println!("{}", case.stream);
+        }
         match case.judge(&runtime, &case.epochs) {
             Verdict::Equal => n_equal += 1,
             Verdict::NoAnswer(why) => note(&mut without, &why, seed),
