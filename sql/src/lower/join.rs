@@ -2,6 +2,7 @@
 //! rows of the left, the other way round.
 
 use super::flow::{Feed, Flow, flow_like};
+use super::rows::ROW;
 use super::time_join::{Sides, timing};
 use super::{Lowering, Scope, kinder};
 use crate::settings::Lateness;
@@ -29,7 +30,17 @@ impl<'a> Lowering<'a> {
             std::mem::swap::<Vec<Expr>>(&mut left_on, &mut right_on);
         }
         let left = self.exact(sides[0], scope)?;
-        let right = self.exact(sides[1], scope)?;
+        let mut right = self.exact(sides[1], scope)?;
+        let row = Column::new_unqualified(ROW);
+        if [&left, &right].iter().all(|side| side.schema.columns().contains(&row)) {
+            // Rows of both sides are only counted: their placeholders need two names.
+            let renamed = right.schema.columns().into_iter().map(|column| match column == row {
+                true => Expr::Column(column).alias(format!("{ROW}_right")),
+                false => Expr::Column(column),
+            });
+            let renamed: Vec<Expr> = renamed.collect();
+            right = self.project(right, &renamed, scope)?;
+        }
         let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
         let (right, right_keys) = self.with_keys(right, &right_on, scope)?;

@@ -229,7 +229,7 @@ impl<'a> Lowering<'a> {
         };
         let mut flow = self.top_n(flow, (&params.partition_by, &params.order_by), wanted, scope)?;
         for predicate in rest {
-            flow = self.keep_where(flow, predicate, scope)?;
+            flow = self.where_true(flow, predicate, scope)?;
         }
         Ok(Some(flow))
     }

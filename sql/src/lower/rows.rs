@@ -13,7 +13,7 @@ use headwater_operators as operators;
 use std::sync::Arc;
 
 /// The column of a stream whose rows are only counted.
-const ROW: &str = "__row";
+pub(super) const ROW: &str = "__row";
 
 impl<'a> Lowering<'a> {
     pub(super) fn projection(&mut self, projection: &'a Projection, scope: Scope<'a>) -> Result<Flow> {
@@ -82,10 +82,15 @@ impl<'a> Lowering<'a> {
             return Ok(flow);
         }
         let flow = self.plan(&filter.input, scope)?;
-        if asks_for_now(&filter.predicate).is_some() {
-            return self.temporal_filter(flow, &filter.predicate, scope);
+        self.where_true(flow, &filter.predicate, scope)
+    }
+
+    /// Adds a filter, which may ask for the present.
+    pub(super) fn where_true(&mut self, flow: Flow, predicate: &Expr, scope: Scope<'_>) -> Result<Flow> {
+        if asks_for_now(predicate).is_some() {
+            return self.temporal_filter(flow, predicate, scope);
         }
-        self.keep_where(flow, &filter.predicate, scope)
+        self.keep_where(flow, predicate, scope)
     }
 
     /// Adds a filter to a flow.
