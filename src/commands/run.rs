@@ -60,7 +60,7 @@ pub(crate) fn explain(file: &Path, detail: Detail) -> Result<()> {
 pub(crate) async fn analyze(file: &Path, parallelism: usize) -> Result<()> {
     let (name, sql, planner) = read(file)?;
     let Prepared { explanations, graph } = planner.prepare(&name, &sql)?;
-    explanations.into_iter().for_each(|text| show(text));
+    explanations.into_iter().for_each(show);
     let Some(graph) = graph else { return Ok(()) };
     super::analyze::analyze(name, graph, parallelism).await
 }

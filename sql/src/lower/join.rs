@@ -30,17 +30,8 @@ impl<'a> Lowering<'a> {
             std::mem::swap::<Vec<Expr>>(&mut left_on, &mut right_on);
         }
         let left = self.exact(sides[0], scope)?;
-        let mut right = self.exact(sides[1], scope)?;
-        let row = Column::new_unqualified(ROW);
-        if [&left, &right].iter().all(|side| side.schema.columns().contains(&row)) {
-            // Rows of both sides are only counted: their placeholders need two names.
-            let renamed = right.schema.columns().into_iter().map(|column| match column == row {
-                true => Expr::Column(column).alias(format!("{ROW}_right")),
-                false => Expr::Column(column),
-            });
-            let renamed: Vec<Expr> = renamed.collect();
-            right = self.project(right, &renamed, scope)?;
-        }
+        let right = self.exact(sides[1], scope)?;
+        let right = self.counted_apart(&left, right, scope)?;
         let (n_left, n_right) = (left.schema.fields().len(), right.schema.fields().len());
         let (left, left_keys) = self.with_keys(left, &left_on, scope)?;
         let (right, right_keys) = self.with_keys(right, &right_on, scope)?;
@@ -86,6 +77,20 @@ impl<'a> Lowering<'a> {
         flow.feeds = feeds(left, 0).chain(feeds(right, 1)).collect();
         let flow = flow.then(operator, schema);
         self.without_keys(flow, [n_left, n_right], n_all, scope)
+    }
+
+    /// Gives the placeholder of rows that are only counted another name on the right, where both sides have one.
+    fn counted_apart(&mut self, left: &Flow, right: Flow, scope: Scope<'_>) -> Result<Flow> {
+        let row = Column::new_unqualified(ROW);
+        if ![left, &right].iter().all(|side| side.schema.columns().contains(&row)) {
+            return Ok(right);
+        }
+        let renamed = right.schema.columns().into_iter().map(|column| match column == row {
+            true => Expr::Column(column).alias(format!("{ROW}_right")),
+            false => Expr::Column(column),
+        });
+        let renamed: Vec<Expr> = renamed.collect();
+        self.project(right, &renamed, scope)
     }
 
     /// Takes out the columns that were added for keys: each side wants the first of all of its columns. What follows the

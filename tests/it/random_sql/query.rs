@@ -48,9 +48,9 @@ impl<'a, R: Rng> Maker<'a, R> {
         match self.chance.random_range(0..17) {
             16 => self.unnest(depth),
             0 | 1 => self.projection(depth),
-            2 | 3 | 4 => self.aggregate(depth),
+            2..=4 => self.aggregate(depth),
             5 => self.distinct(depth),
-            6 | 7 | 8 => self.join(depth),
+            6..=8 => self.join(depth),
             9 | 10 => self.subquery(depth),
             11 => self.set_operation(depth),
             12 => self.over(depth),

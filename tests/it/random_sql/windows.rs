@@ -30,7 +30,7 @@ impl Window {
         match chance.random_range(0..5) {
             0 => Self::Tumble(size),
             1 | 2 => Self::Hop(slide, size),
-            3 => Self::Session(*["3 seconds", "10 seconds", "30 seconds"].choose(chance).expect("a choice")),
+            3 => Self::Session(["3 seconds", "10 seconds", "30 seconds"].choose(chance).expect("a choice")),
             _ => Self::Cumulate,
         }
     }
