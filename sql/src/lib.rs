@@ -19,6 +19,7 @@ mod errors;
 mod explain;
 mod functions;
 mod grouping_sets;
+mod independent;
 mod json;
 mod lookup_table;
 mod lower;

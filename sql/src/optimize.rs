@@ -3,6 +3,7 @@
 //! are left out. No state.
 
 use crate::grouping_sets::expanded;
+use crate::independent::independent;
 use crate::subqueries::{Domains, LateralRows, Marks};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result};
@@ -36,7 +37,7 @@ pub(crate) fn analyzed(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Result
 
 /// Makes types fit and applies the rules.
 pub(crate) fn optimized(plan: LogicalPlan, config: &Arc<ConfigOptions>) -> Result<LogicalPlan> {
-    let plan = analyzed(plan, config)?;
+    let plan = independent(analyzed(plan, config)?)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),

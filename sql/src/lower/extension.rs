@@ -5,6 +5,7 @@ use super::flow::{Flow, flow_like};
 use super::join::feeds;
 use super::{Lowering, Scope, kinder, qualified};
 use crate::grouping_sets::Expand;
+use crate::independent::Independent;
 use crate::set_operations::SetOperation;
 use crate::windows::unmarked;
 use datafusion::logical_expr::Extension;
@@ -19,6 +20,8 @@ impl<'a> Lowering<'a> {
             self.set_operation(operation, scope)
         } else if let Some(expand) = node.downcast_ref::<Expand>() {
             self.expand(expand, scope)
+        } else if let Some(independent) = node.downcast_ref::<Independent>() {
+            self.plan(&independent.input, scope)
         } else {
             Err(Error::internal(format!("the node {} cannot be lowered", extension.node.name())))
         }
