@@ -244,8 +244,11 @@ impl<'a, R: Rng> Maker<'a, R> {
 
     fn grouping_sets(&mut self, depth: usize) -> Query {
         let (part, from, columns) = self.source(depth);
-        let (a, b) = (self.int(&columns, 0), self.text(&columns));
-        let (a, b) = (format!("coalesce({a}, 7)"), b);
+        // DataFusion takes a constant that is grouped by for the same in every grouping set.
+        let (Some(a), Some(b)) = (self.column(&columns, Kind::Int), self.column(&columns, Kind::Text)) else {
+            return self.aggregate(depth);
+        };
+        let a = format!("coalesce({a}, 7)");
         let sets = match self.chance.random_range(0..3) {
             0 => format!("ROLLUP ({a}, {b})"),
             1 => format!("CUBE ({a}, {b})"),
@@ -419,7 +422,10 @@ impl<'a, R: Rng> Maker<'a, R> {
         let key = self.value(&columns);
         let collected =
             format!("SELECT {} AS key, array_agg({a} ORDER BY {a}) AS list FROM {from}{filter} GROUP BY 1", key.0);
-        let (list, named) = self.list(vec![("key".to_owned(), key.1), ("unnest(list)".to_owned(), Kind::Int)]);
+        let (list, named) = self.list(vec![
+            ("CASE WHEN key IS NULL THEN NULL ELSE key END".to_owned(), key.1),
+            ("unnest(list)".to_owned(), Kind::Int),
+        ]);
         Query { sql: format!("SELECT {list} FROM ({collected}) AS q"), columns: named, parts: vec![part] }
     }
 
