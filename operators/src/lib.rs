@@ -20,6 +20,7 @@ mod expand;
 mod expression;
 mod filter;
 pub mod functions;
+mod held_watermarks;
 mod idle;
 pub mod impact;
 mod interval_join;
@@ -43,6 +44,7 @@ mod top_n;
 mod union;
 mod unnest;
 mod upsert;
+mod window_ends;
 #[cfg(test)]
 mod window_oracle;
 

@@ -8,7 +8,7 @@
 //! by bisection on that function, so calendar intervals and truncated dates are as exact as fixed ones.
 
 use crate::expression::{Evaluated, engine_error, evaluate_or_bury, sql};
-use crate::partitioned::HeldWatermarks;
+use crate::held_watermarks::HeldWatermarks;
 use crate::row_table::RowTable;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampNanosecondArray};
 use arrow::compute::kernels::cmp;

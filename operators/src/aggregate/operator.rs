@@ -9,6 +9,7 @@ use super::empty::{Empties, Missing};
 use super::windows::Windows;
 use super::{Aggregate, Emit, Windowing};
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
+use crate::held_watermarks::HeldWatermarks;
 use crate::idle::Idle;
 use crate::row_table::{RowCodec, RowTable};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
@@ -49,7 +50,7 @@ pub(crate) struct AggregateOperator {
     only_grows: bool,
     /// Rows wait for the barrier, so a watermark must not overtake them.
     holds_watermark: bool,
-    held: Vec<Watermark>,
+    held: HeldWatermarks,
     touched: Vec<u32>,
     idle: Option<Idle>,
     /// Of the rows that were last shown.
@@ -81,7 +82,7 @@ impl AggregateOperator {
             shows_once: spec.windowing.is_some() && !spec.output_changing(),
             only_grows: spec.only_grows(),
             holds_watermark: !matches!(spec.windowing, Some(Windowing { emit: Emit::Final, .. })),
-            held: Vec::new(),
+            held: HeldWatermarks::default(),
             touched: Vec::new(),
             idle: spec.ttl_ns.map(Idle::new),
             shown_bytes: 0,
@@ -285,9 +286,7 @@ impl Operator for AggregateOperator {
             out.watermark(watermark);
             return Ok(());
         }
-        // Only the newest time and the newest letter matter.
-        self.held.retain(|held| matches!((held, watermark), (Watermark::At(_), Watermark::Idle)));
-        self.held.push(watermark);
+        self.held.hold(watermark);
         Ok(())
     }
 
@@ -327,9 +326,7 @@ impl Operator for AggregateOperator {
             }
             self.forget(barrier.time, &slots);
         }
-        for watermark in std::mem::take(&mut self.held) {
-            out.watermark(watermark);
-        }
+        self.held.release(out);
         Ok(())
     }
 }

@@ -4,9 +4,9 @@
 //! has not been freed; the watermark bounds it.
 
 use super::{Emit, Late, Windowing};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::TimestampNanosecondType;
-use headwater_core::{Error, EventTime, Result};
+use crate::window_ends::window_ends;
+use arrow::array::{ArrayRef, Int64Array};
+use headwater_core::{EventTime, Result};
 use std::collections::BTreeMap;
 
 /// Groups by the end of their window.
@@ -41,16 +41,7 @@ impl Windows {
 
     /// Returns the end of the window of each row; a row without a window has one that never ends before the input.
     pub(crate) fn ends(&self, group_columns: &[ArrayRef]) -> Result<Int64Array> {
-        let column = &group_columns[self.windowing.column];
-        let ends = match column.as_struct_opt() {
-            Some(window) => window.column_by_name("end").cloned(),
-            None => Some(column.clone()),
-        };
-        let ends = ends.ok_or_else(|| Error::internal("the window column is no window"))?;
-        let ends = ends.as_primitive_opt::<TimestampNanosecondType>();
-        let ends = ends.ok_or_else(|| Error::internal("windows do not end in nanoseconds"))?;
-        let end = |row: usize| if column.is_null(row) || ends.is_null(row) { i64::MAX } else { ends.value(row) };
-        Ok(Int64Array::from_iter_values((0..column.len()).map(end)))
+        window_ends(&group_columns[self.windowing.column])
     }
 
     /// Whether the watermark has closed a window: no row before its end is expected.

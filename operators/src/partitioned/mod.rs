@@ -4,11 +4,9 @@
 //! It never knows what is computed: that is a [`Logic`]. State is bounded by what the logic keeps of the rows that are
 //! there; a partition without rows is forgotten, and one that belongs to a window goes with its window.
 
-mod held;
 mod layout;
 mod operator;
 
-pub(crate) use held::HeldWatermarks;
 pub use layout::OrderBy;
 pub(crate) use layout::{Changed, PartitionLayout};
 pub(crate) use operator::PartitionOperator;

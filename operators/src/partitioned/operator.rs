@@ -5,16 +5,17 @@
 //! is what the logic keeps of each partition, and one number per partition of an open window; with `state_ttl`, partitions
 //! that nothing has come for are forgotten.
 
-use super::held::HeldWatermarks;
 use super::layout::{Changed, PartitionLayout};
 use super::{Logic, OrderBy};
 use crate::expression::dead_letter;
+use crate::held_watermarks::HeldWatermarks;
 use crate::idle::Idle;
 use crate::row_table::RowTable;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use crate::window_ends::window_ends;
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::SchemaRef;
 use headwater_core::{
-    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
     consolidate,
 };
 use std::collections::BTreeMap;
@@ -141,16 +142,6 @@ impl<L: Logic> PartitionOperator<L> {
         }
         Ok(is_late)
     }
-}
-
-/// Returns the end of the window in each row of a window column; a row without a window has one that never ends.
-fn window_ends(column: &ArrayRef) -> Result<Int64Array> {
-    let ends = column.as_struct_opt().and_then(|window| window.column_by_name("end").cloned());
-    let ends = ends.ok_or_else(|| Error::internal("the window column is no window"))?;
-    let ends = ends.as_primitive_opt::<TimestampNanosecondType>();
-    let ends = ends.ok_or_else(|| Error::internal("windows do not end in nanoseconds"))?;
-    let end = |row: usize| if column.is_null(row) || ends.is_null(row) { i64::MAX } else { ends.value(row) };
-    Ok(Int64Array::from_iter_values((0..column.len()).map(end)))
 }
 
 impl<L: Logic> Operator for PartitionOperator<L> {
