@@ -1,6 +1,6 @@
 //! The wiring of a pipeline: declarative, printable, the same from SQL and from Rust.
 
-use crate::{AsyncOperatorSpec, Clock, Error, EventTimeSpec, OperatorSpec, Result, SinkSpec, SourceSpec};
+use crate::{AsyncOperatorSpec, Clock, Epoch, Error, EventTimeSpec, OperatorSpec, Result, SinkSpec, SourceSpec};
 use arrow::datatypes::SchemaRef;
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,44 @@ pub struct TaskContext {
     pub parallelism: usize,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// For each input of the node, the columns whose hash decides which subtask gets a row; none where there is only
+    /// one subtask, or where rows stay with the sender's.
+    pub routes: Arc<[Vec<usize>]>,
+    /// The epoch of the checkpoint that this run goes on from; `None` for a run that begins.
+    pub restored: Option<Epoch>,
+}
+
+impl TaskContext {
+    /// Makes the context of the only subtask of a node in a run that begins.
+    #[must_use]
+    pub fn new(pipeline: impl Into<Arc<str>>, node: impl Into<Arc<str>>, clock: Arc<dyn Clock>) -> Self {
+        let routes = Arc::from(Vec::new());
+        Self { pipeline: pipeline.into(), node: node.into(), subtask: 0, parallelism: 1, clock, routes, restored: None }
+    }
+
+    /// Says which of how many subtasks it is about.
+    #[must_use]
+    pub fn with_subtask(self, subtask: usize, parallelism: usize) -> Self {
+        Self { subtask, parallelism, ..self }
+    }
+
+    /// Says by which columns of each input rows find their subtask.
+    #[must_use]
+    pub fn with_routes(self, routes: impl Into<Arc<[Vec<usize>]>>) -> Self {
+        Self { routes: routes.into(), ..self }
+    }
+
+    /// Says which checkpoint the run goes on from.
+    #[must_use]
+    pub fn with_restored(self, restored: Option<Epoch>) -> Self {
+        Self { restored, ..self }
+    }
+
+    /// Returns the columns by which rows of an input find their subtask.
+    #[must_use]
+    pub fn route(&self, input: usize) -> &[usize] {
+        self.routes.get(input).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Nodes and the edges between them, without cycles.

@@ -20,6 +20,7 @@ mod operator;
 mod options;
 mod registry;
 mod sink;
+mod snapshot;
 mod source;
 mod time;
 
@@ -36,5 +37,6 @@ pub use operator::{Operator, OperatorSpec, Output, StateSize};
 pub use options::Options;
 pub use registry::{Connector, Registry, TableDefinition};
 pub use sink::{Changes, Prepared, Sink, SinkSpec};
+pub use snapshot::{Guarantee, Route, Snapshot, StateTable};
 pub use source::{EventTimeSpec, Polled, Position, Source, SourceBatch, SourceSpec, metadata_column, metadata_key};
 pub use time::EventTime;

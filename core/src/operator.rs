@@ -1,7 +1,8 @@
 //! The contract of everything between sources and sinks. Operators are synchronous and pure: no input or output, no
 //! clock, no channel. They answer, the engine drives.
 
-use crate::{Barrier, Batch, Counter, DeadLetter, Message, Result, TaskContext, Watermark};
+use crate::{Barrier, Batch, Counter, DeadLetter, Error, Message, Result, Snapshot, TaskContext, Watermark};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::fmt::Debug;
 
@@ -32,6 +33,33 @@ pub trait Operator: Send {
     /// Any error ends the pipeline.
     fn on_barrier(&mut self, barrier: &Barrier, out: &mut Output) -> Result<()> {
         let _ = (barrier, out);
+        Ok(())
+    }
+
+    /// Returns what of the state has changed since the last call. It is called after [`Operator::on_barrier`] of a
+    /// checkpoint, when nothing is on its way; the cost is in proportion to what has changed.
+    ///
+    /// # Errors
+    /// Any error ends the pipeline.
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(Snapshot::default())
+    }
+
+    /// Takes over rows of one table of an earlier snapshot, before anything else is called. The rows of this subtask
+    /// come in any number of batches and in any order; what was taken over is not part of the next snapshot.
+    ///
+    /// # Errors
+    /// `Data` when the table is not one of this operator's, or has other columns.
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        let _ = rows;
+        Err(Error::data(format!("an operator without state was given the table '{table}'")))
+    }
+
+    /// Hears that all rows of all tables have been taken over.
+    ///
+    /// # Errors
+    /// `Data` when they do not fit each other.
+    fn restore_end(&mut self) -> Result<()> {
         Ok(())
     }
 

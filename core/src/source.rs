@@ -1,6 +1,6 @@
 //! The contract of everything that is read.
 
-use crate::{Batch, DeadLetter, Result, TaskContext};
+use crate::{Batch, DeadLetter, Guarantee, Result, TaskContext};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
 use async_trait::async_trait;
@@ -76,6 +76,22 @@ pub trait Source: Send {
     /// # Errors
     /// `Data` when what is there now cannot continue the position, with both sides' numbers.
     async fn seek(&mut self, position: &Position) -> Result<()>;
+
+    /// Whether there is no position to go on from just now, as in the middle of a copy that cannot be resumed. The
+    /// engine lets a barrier wait until there is one; the source must get there by being polled.
+    fn holds_barrier(&self) -> bool {
+        false
+    }
+
+    /// Learns that a checkpoint which holds this position is durable: what lies before it is not asked for again, so
+    /// a server may be told. Advisory; it may be called again with the same position after a restart.
+    ///
+    /// # Errors
+    /// `Unavailable` is tried again; anything else ends the pipeline.
+    async fn ack(&mut self, position: &Position) -> Result<()> {
+        let _ = position;
+        Ok(())
+    }
 }
 
 /// A source as declared: what the graph holds and prints, and what each subtask opens.
@@ -91,6 +107,11 @@ pub trait SourceSpec: Send + Sync + Debug {
     fn project(&self, columns: &[usize]) -> Option<std::sync::Arc<dyn SourceSpec>> {
         let _ = columns;
         None
+    }
+
+    /// Returns what becomes of rows when the pipeline is killed and goes on from a checkpoint.
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
     }
 
     /// Returns the greatest parallelism that has something to do for every subtask.

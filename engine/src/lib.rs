@@ -44,6 +44,7 @@ mod run_chain;
 mod run_sink;
 mod run_source;
 mod start;
+pub mod state;
 mod task;
 mod watermark_merge;
 

@@ -15,8 +15,8 @@ use crate::layout::{Subtask, lay_out};
 use crate::output::TaskOutput;
 use crate::report::{Gauges, LetterCounts, NodeCounters, NodeKind};
 use headwater_core::{
-    AsyncOperatorSpec, Counters, Error, EventTimeSpec, Graph, Node, NodeBody, NodeId, OperatorSpec, Result, SinkSpec,
-    SourceSpec, TaskContext,
+    AsyncOperatorSpec, Counters, Error, EventTimeSpec, Exchange, Graph, Node, NodeBody, NodeId, OperatorSpec, Result,
+    SinkSpec, SourceSpec, TaskContext,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -90,9 +90,10 @@ fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Share
     for (id, (node, subtasks)) in graph.nodes.iter().zip(layout.nodes).enumerate() {
         let name: Arc<str> = node.name.as_str().into();
         let parallelism = subtasks.len();
+        let routes = routes(graph, id);
         let mut counters = Vec::with_capacity(parallelism);
         for (subtask, channels) in subtasks.into_iter().enumerate() {
-            let context = task_context(options, name.clone(), subtask, parallelism);
+            let context = task_context(options, name.clone(), subtask, parallelism).with_routes(routes.clone());
             let gauges = Gauges::default();
             let settings = Settings { gauges: gauges.clone(), letter_counts: letter_counts.clone(), options };
             let task = unopened(graph, id, context, channels, settings);
@@ -130,7 +131,21 @@ fn kind(node: &Node) -> NodeKind {
 }
 
 fn task_context(options: &EngineOptions, node: Arc<str>, subtask: usize, parallelism: usize) -> TaskContext {
-    TaskContext { pipeline: options.pipeline.as_str().into(), node, subtask, parallelism, clock: options.clock.clone() }
+    let context = TaskContext::new(options.pipeline.as_str(), node, options.clock.clone());
+    context.with_subtask(subtask, parallelism)
+}
+
+/// Returns for each input of a node the columns by which rows find their subtask.
+fn routes(graph: &Graph, id: NodeId) -> Vec<Vec<usize>> {
+    let mut routes = Vec::new();
+    for edge in graph.inputs(id) {
+        routes.resize(routes.len().max(edge.input + 1), Vec::new());
+        match &edge.exchange {
+            Exchange::Forward | Exchange::Gather => {}
+            Exchange::Hash(columns) => routes[edge.input].clone_from(columns),
+        }
+    }
+    routes
 }
 
 /// What a task takes over from its run.

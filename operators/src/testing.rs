@@ -49,7 +49,7 @@ pub(crate) fn expr(sql: &str, schema: &SchemaRef) -> Arc<dyn PhysicalExpr> {
 /// The context of a test's only task.
 pub(crate) fn context() -> TaskContext {
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    TaskContext { pipeline: "test".into(), node: "node".into(), subtask: 0, parallelism: 1, clock }
+    TaskContext::new("test", "node", clock)
 }
 
 /// A row of a script: its multiplicity and its values as text.

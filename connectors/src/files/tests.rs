@@ -17,7 +17,7 @@ const POLLS_MAX: usize = 100_000;
 
 pub(super) fn context(subtask: usize, parallelism: usize) -> TaskContext {
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    TaskContext { pipeline: "p".into(), node: "n".into(), subtask, parallelism, clock }
+    TaskContext::new("p", "n", clock).with_subtask(subtask, parallelism)
 }
 
 fn schema() -> SchemaRef {

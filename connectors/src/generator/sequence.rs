@@ -224,7 +224,7 @@ mod tests {
 
     fn context(subtask: usize, parallelism: usize) -> TaskContext {
         let clock = Arc::new(FixedClock::new(EventTime(0)));
-        TaskContext { pipeline: "p".into(), node: "n".into(), subtask, parallelism, clock }
+        TaskContext::new("p", "n", clock).with_subtask(subtask, parallelism)
     }
 
     async fn counters(source: &mut Box<dyn Source>, rows_max: usize) -> Vec<i64> {

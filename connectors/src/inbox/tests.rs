@@ -8,7 +8,7 @@ use headwater_core::{
 
 fn context() -> TaskContext {
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    TaskContext { pipeline: "p".into(), node: "n".into(), subtask: 0, parallelism: 1, clock }
+    TaskContext::new("p", "n", clock)
 }
 
 async fn open_source(dir: &Path, mode: &str) -> Box<dyn Source> {

@@ -31,8 +31,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 fn open(spec: &Arc<dyn SourceSpec>, subtask: usize, parallelism: usize) -> Box<dyn Source> {
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    wait(spec.open(&TaskContext { pipeline: "p".into(), node: "n".into(), subtask, parallelism, clock }))
-        .expect("opens")
+    wait(spec.open(&TaskContext::new("p", "n", clock).with_subtask(subtask, parallelism))).expect("opens")
 }
 
 fn rest(source: &mut Box<dyn Source>, rows_max: usize) -> Vec<RecordBatch> {

@@ -33,13 +33,7 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 }
 
 pub(crate) fn context() -> TaskContext {
-    TaskContext {
-        pipeline: "p".into(),
-        node: "sink \"1\"".into(),
-        subtask: 0,
-        parallelism: 1,
-        clock: Arc::new(FixedClock::new(EventTime(0))),
-    }
+    TaskContext::new("p", "sink \"1\"", Arc::new(FixedClock::new(EventTime(0))))
 }
 
 fn table(dir: &Path, key: &[usize], options: &[(&str, &str)]) -> TableDefinition {

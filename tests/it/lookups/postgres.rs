@@ -85,7 +85,7 @@ async fn a_connection_that_broke_is_made_anew() {
         base: Default::default(),
     };
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    let context = TaskContext { pipeline: "p".into(), node: "n".into(), subtask: 0, parallelism: 1, clock };
+    let context = TaskContext::new("p", "n", clock);
     let spec = connector.lookup(&table).expect("a lookup");
     let lookup = spec.open(&LookupColumns { key: vec![0], wanted: vec![1] }, &context).await.expect("it opens");
     let keys = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));

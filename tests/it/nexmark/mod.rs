@@ -147,7 +147,7 @@ async fn table(name: &str, query: u32) -> Vec<RecordBatch> {
         base: PathBuf::new(),
     });
     let clock = Arc::new(FixedClock::new(EventTime(0)));
-    let context = TaskContext { pipeline: "".into(), node: "".into(), subtask: 0, parallelism: 1, clock };
+    let context = TaskContext::new("", "", clock);
     let mut source = spec.expect("the options are right").open(&context).await.expect("the source opens");
     let mut batches = Vec::new();
     while let Polled::Batch(polled) = source.poll(8_192).await.expect("events are drawn") {

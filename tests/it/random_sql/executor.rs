@@ -41,13 +41,7 @@ impl Executor {
     pub(super) async fn new(graph: Graph) -> Self {
         let mut nodes = Vec::new();
         for (id, node) in graph.nodes.iter().enumerate() {
-            let context = TaskContext {
-                pipeline: "random".into(),
-                node: node.name.as_str().into(),
-                subtask: 0,
-                parallelism: 1,
-                clock: Arc::new(FixedClock::new(EventTime(0))),
-            };
+            let context = TaskContext::new("random", node.name.as_str(), Arc::new(FixedClock::new(EventTime(0))));
             let build = |specs: &[Arc<dyn headwater_core::OperatorSpec>]| -> Vec<Box<dyn Operator>> {
                 specs.iter().map(|spec| spec.build(&context).expect("the operator builds")).collect()
             };

@@ -91,13 +91,7 @@ async fn the_source_resumes_where_it_stopped() {
         options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect(),
         base: ".".into(),
     };
-    let context = TaskContext {
-        pipeline: "p".into(),
-        node: "n".into(),
-        subtask: 0,
-        parallelism: 1,
-        clock: Arc::new(FixedClock::new(headwater_core::EventTime(0))),
-    };
+    let context = TaskContext::new("p", "n", Arc::new(FixedClock::new(headwater_core::EventTime(0))));
     let spec = ImpactConnector.source(&table).expect("a source");
     table.options.check_all_known().expect("all options are read");
     let mut first = spec.open(&context).await.expect("opens");
