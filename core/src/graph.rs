@@ -3,6 +3,7 @@
 use crate::{AsyncOperatorSpec, Clock, Epoch, Error, EventTimeSpec, OperatorSpec, Result, SinkSpec, SourceSpec};
 use arrow::datatypes::SchemaRef;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The number of a node in its graph: its index.
@@ -26,6 +27,10 @@ pub struct TaskContext {
     pub routes: Arc<[Vec<usize>]>,
     /// The epoch of the checkpoint that this run goes on from; `None` for a run that begins.
     pub restored: Option<Epoch>,
+    /// A folder that outlives the process, for what this subtask has to keep between an epoch's prepare and its
+    /// commit; the same one for the same pipeline, node and subtask. It need not exist yet. `None` for a run that
+    /// nothing will go on from.
+    pub spool: Option<PathBuf>,
 }
 
 impl TaskContext {
@@ -33,7 +38,16 @@ impl TaskContext {
     #[must_use]
     pub fn new(pipeline: impl Into<Arc<str>>, node: impl Into<Arc<str>>, clock: Arc<dyn Clock>) -> Self {
         let routes = Arc::from(Vec::new());
-        Self { pipeline: pipeline.into(), node: node.into(), subtask: 0, parallelism: 1, clock, routes, restored: None }
+        Self {
+            pipeline: pipeline.into(),
+            node: node.into(),
+            subtask: 0,
+            parallelism: 1,
+            clock,
+            routes,
+            restored: None,
+            spool: None,
+        }
     }
 
     /// Says which of how many subtasks it is about.
@@ -52,6 +66,12 @@ impl TaskContext {
     #[must_use]
     pub fn with_restored(self, restored: Option<Epoch>) -> Self {
         Self { restored, ..self }
+    }
+
+    /// Says where the subtask may keep what must outlive the process.
+    #[must_use]
+    pub fn with_spool(self, spool: Option<PathBuf>) -> Self {
+        Self { spool, ..self }
     }
 
     /// Returns the columns by which rows of an input find their subtask.
