@@ -2,8 +2,8 @@
 //!
 //! Everything that two other packages must agree on is here, and nothing else: what flows ([`Batch`], [`Message`]),
 //! what time is ([`EventTime`], [`Watermark`]), the four kinds of component ([`Source`], [`Operator`],
-//! [`AsyncOperator`], [`Sink`]), how they are wired ([`Graph`]), what is kept of rows that could not be used ([`DeadLetter`]), and how things fail
-//! ([`Error`]).
+//! [`AsyncOperator`], [`Sink`]), how they are wired ([`Graph`]), what is kept of rows that could not be used ([`DeadLetter`]), which
+//! subtask owns which key ([`KeyGroups`]), and how things fail ([`Error`]).
 //!
 //! It never knows an async runtime, a client library, the file system or the SQL planner.
 
@@ -14,6 +14,7 @@ mod counters;
 mod dead_letter;
 mod error;
 mod graph;
+mod key_groups;
 mod lookup;
 mod message;
 mod operator;
@@ -31,6 +32,7 @@ pub use counters::{Counter, Counters};
 pub use dead_letter::{DeadLetter, Reason};
 pub use error::{Error, ErrorKind, Result, Span};
 pub use graph::{Edge, Exchange, Graph, Node, NodeBody, NodeId, TaskContext};
+pub use key_groups::{KEY_GROUPS, KeyGroups, key_group, subtask_of};
 pub use lookup::{Found, Lookup, LookupColumns, LookupSpec};
 pub use message::{Barrier, BarrierKind, Epoch, Message, Watermark};
 pub use operator::{Operator, OperatorSpec, Output, StateSize};

@@ -1,37 +1,17 @@
 //! Which subtask of the receiving node gets which row.
 //!
-//! A key's row encoding is hashed with XxHash3 to one of [`KEY_GROUPS`] key groups, and each subtask owns a contiguous
-//! range of groups. The hash is part of the stored format: state is kept per key group, so it must never change. The
-//! state of a router is one scratch buffer, bounded by the largest batch.
+//! Rows go to the owner of their key, see [`KeyGroups`]. The state of a router is scratch space, bounded by the largest
+//! batch.
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
-use arrow::datatypes::{Float32Type, Float64Type, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
-use headwater_core::{Batch, Error, Result};
-use std::sync::Arc;
-use twox_hash::XxHash3_64;
-
-/// How many key groups there are, and so the greatest parallelism of a node.
-pub const KEY_GROUPS: usize = 256;
-
-/// Returns the key group of an encoded key.
-#[must_use]
-pub fn key_group(encoded_key: &[u8]) -> usize {
-    let hash = XxHash3_64::oneshot(encoded_key);
-    usize::try_from(hash % KEY_GROUPS as u64).unwrap_or(0)
-}
-
-/// Returns the subtask that owns a key group.
-#[must_use]
-pub fn subtask_of(group: usize, parallelism: usize) -> usize {
-    group * parallelism / KEY_GROUPS
-}
+use arrow::array::UInt32Array;
+use arrow::datatypes::SchemaRef;
+use headwater_core::{Batch, KeyGroups, Result};
+pub use headwater_core::{KEY_GROUPS, key_group, subtask_of};
 
 /// Sends each row to the owner of its key.
 pub(crate) struct HashRouter {
-    columns: Vec<usize>,
-    converter: RowConverter,
-    encoded: Rows,
+    groups: KeyGroups,
+    has_key: bool,
     /// The row numbers for each receiving subtask.
     shares: Vec<Vec<u32>>,
 }
@@ -39,28 +19,20 @@ pub(crate) struct HashRouter {
 impl HashRouter {
     /// Makes the router of one edge by the schema of its rows and the columns of the key.
     pub(crate) fn new(schema: &SchemaRef, columns: &[usize], parallelism: usize) -> Result<Self> {
-        if let Some(column) = columns.iter().find(|column| **column >= schema.fields().len()) {
-            return Err(Error::internal(format!("column {column} of an exchange is not one of its rows'")));
-        }
-        let fields = columns.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
-        let converter = RowConverter::new(fields)?;
-        let encoded = converter.empty_rows(0, 0);
-        Ok(Self { columns: columns.to_vec(), converter, encoded, shares: vec![Vec::new(); parallelism] })
+        let groups = KeyGroups::new(schema, columns)?;
+        Ok(Self { groups, has_key: !columns.is_empty(), shares: vec![Vec::new(); parallelism] })
     }
 
     /// Splits a batch; the parts come in the order of the subtasks, and empty ones are left out. Within a part rows
     /// keep their order.
     pub(crate) fn split(&mut self, batch: Batch) -> Result<Vec<(usize, Batch)>> {
         let parallelism = self.shares.len();
-        if parallelism == 1 || self.columns.is_empty() {
+        if parallelism == 1 || !self.has_key {
             return Ok(vec![(0, batch)]);
         }
         self.shares.iter_mut().for_each(Vec::clear);
-        let keys: Vec<_> = self.columns.iter().map(|column| with_one_zero(batch.rows.column(*column))).collect();
-        self.encoded.clear();
-        self.converter.append(&mut self.encoded, &keys)?;
-        for (row, key) in (0_u32..).zip(&self.encoded) {
-            self.shares[subtask_of(key_group(key.data()), parallelism)].push(row);
+        for (row, group) in (0_u32..).zip(self.groups.of(&batch.rows)?) {
+            self.shares[subtask_of(group, parallelism)].push(row);
         }
         if let Some(only) = self.shares.iter().position(|share| share.len() == batch.n_rows()) {
             return Ok(vec![(only, batch)]);
@@ -68,20 +40,6 @@ impl HashRouter {
         let filled = self.shares.iter().enumerate().filter(|(_, share)| !share.is_empty());
         filled.map(|(subtask, share)| Ok((subtask, batch.take(&UInt32Array::from(share.clone()))?))).collect()
     }
-}
-
-/// Makes −0 of floating-point columns 0: they are one key to an aggregation.
-fn with_one_zero(column: &ArrayRef) -> ArrayRef {
-    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
-        if numbers.values().iter().any(|number| number.to_bits() == (-0.0_f64).to_bits()) {
-            return Arc::new(numbers.unary::<_, Float64Type>(|number| number + 0.0));
-        }
-    } else if let Some(numbers) = column.as_primitive_opt::<Float32Type>()
-        && numbers.values().iter().any(|number| number.to_bits() == (-0.0_f32).to_bits())
-    {
-        return Arc::new(numbers.unary::<_, Float32Type>(|number| number + 0.0));
-    }
-    column.clone()
 }
 
 /// Cuts a batch into pieces of at most `rows_max` rows without copying.
@@ -150,13 +108,6 @@ mod tests {
             let back: Vec<i64> = parts.iter().flat_map(|part| values(&part.rows)).collect();
             prop_assert_eq!(back, (0..n_rows).collect::<Vec<_>>());
         }
-    }
-
-    #[test]
-    fn the_owner_of_a_group_does_not_depend_on_anything_but_the_parallelism() {
-        // Pinned: stored state is found by these numbers.
-        assert_eq!(key_group(b""), 0x2d06_8005_38d3_94c2 % KEY_GROUPS);
-        assert_eq!((subtask_of(0, 4), subtask_of(63, 4), subtask_of(64, 4), subtask_of(255, 4)), (0, 0, 1, 3));
     }
 
     #[test]

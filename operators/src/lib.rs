@@ -33,6 +33,8 @@ mod over;
 mod partitioned;
 mod project;
 mod repeat;
+#[cfg(test)]
+mod restarts;
 mod row_table;
 mod session;
 mod set_operation;

@@ -171,10 +171,11 @@ mod tests {
         fn what_is_left_is_the_last_row_of_each_key(
             changes in prop::collection::vec((0_i64..4, prop::option::of(0_i64..3)), 0..40),
             at_once in 1_usize..7,
+            seed in any::<u64>(),
         ) {
             let input = schema("id int, v int");
             let spec = Upsert::new(input.clone(), vec![0], input.clone()).expect("a key");
-            let mut operator = spec.build(&crate::testing::context()).expect("builds");
+            let mut operator = crate::restarts::restarting(&spec, &[&[0]], seed);
             let (mut left, mut expected) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
             for part in changes.chunks(at_once) {
                 let rows: Vec<_> = part.iter().map(|(id, v)| {
@@ -189,6 +190,7 @@ mod tests {
                 }
                 let mut out = Output::default();
                 operator.on_batch(0, crate::testing::batch(&input, &rows), &mut out).expect("a good batch");
+                crate::testing::barrier(&mut operator, 1, &mut out);
                 for message in out.take_messages() {
                     let Message::Batch(batch) = message else { panic!("{message:?}") };
                     for line in print(&batch).lines() {

@@ -5,7 +5,8 @@
 
 use crate::functions::WindowRule;
 use crate::oracle::{N_CASES, Table, aggregate, batch_answer};
-use crate::testing::{barrier, batch, context, expr, schema};
+use crate::restarts::{Restarting, report, restarting};
+use crate::testing::{barrier, batch, expr, schema};
 use crate::{Aggregate, Emit, Late, Project, Session, SessionConfig, Unnest, UnnestColumns, WindowColumn, Windowing};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -21,16 +22,17 @@ const COLUMNS: &str = "id int, k int, t time, v int, s text";
 const N_STEPS: i64 = 10;
 
 /// Operators one after the other.
-struct Chain {
-    operators: Vec<Box<dyn Operator>>,
+struct Chain<'a> {
+    operators: Vec<Restarting<'a>>,
     table: Table,
     /// The dead letters so far: which operator, and the whole letter as text.
     letters: Vec<(usize, String)>,
 }
 
-impl Chain {
-    fn new(specs: &[&dyn OperatorSpec]) -> Self {
-        let operators = specs.iter().map(|spec| spec.build(&context()).expect("it builds")).collect();
+impl<'a> Chain<'a> {
+    /// Makes it of operators, each with the columns by which its rows find their subtask.
+    fn new(specs: &[(&'a dyn OperatorSpec, &[usize])], seed: u64) -> Self {
+        let operators = specs.iter().map(|(spec, route)| restarting(*spec, &[route], seed)).collect();
         Self { operators, table: Table::default(), letters: Vec::new() }
     }
 
@@ -45,7 +47,7 @@ impl Chain {
     fn barrier(&mut self, epoch: u64) {
         for index in 0..self.operators.len() {
             let mut out = Output::default();
-            barrier(self.operators[index].as_mut(), epoch, &mut out);
+            barrier(&mut self.operators[index], epoch, &mut out);
             self.collect(index, &mut out);
         }
     }
@@ -131,7 +133,7 @@ fn events(seed: u64, late: i64, changing: bool) -> Vec<Event> {
 }
 
 /// Feeds a chain. Returns the rows that are there in the end and were not refused by the first operator.
-fn feed(chain: &mut Chain, events: &[Event], schema: &SchemaRef) -> Vec<Row> {
+fn feed(chain: &mut Chain<'_>, events: &[Event], schema: &SchemaRef) -> Vec<Row> {
     let mut there: Vec<Row> = Vec::new();
     let mut refused: Vec<Row> = Vec::new();
     for event in events {
@@ -193,7 +195,7 @@ fn check_hops(function: &str, a: i64, b: i64, emit: Emit, late: Late, n_late: i6
     );
     for seed in 0..N_CASES {
         let events = events(seed, n_late, changing);
-        let mut chain = Chain::new(&[&project, &unnest, &spec]);
+        let mut chain = Chain::new(&[(&project, &[]), (&unnest, &[]), (&spec, &[1])], seed);
         let there = feed(&mut chain, &events, &input);
         let case = format!("{call}, {emit:?}, {late:?}, seed {seed}");
         if n_late == 0 {
@@ -205,10 +207,10 @@ fn check_hops(function: &str, a: i64, b: i64, emit: Emit, late: Late, n_late: i6
             continue;
         }
         let panes = panes(function, a, b, &input);
-        let mut paned = Chain::new(&[&panes]);
+        let mut paned = Chain::new(&[(&panes, &[1])], seed);
         feed(&mut paned, &events, &input);
         assert_same(&paned.table, &chain.table, &format!("panes are not copies: {case}"));
-        let texts = |chain: &Chain| -> Vec<String> {
+        let texts = |chain: &Chain<'_>| -> Vec<String> {
             // The copies carry their window with them.
             let without_window =
                 |text: &String| text.split(",\"w\":").next().unwrap_or_default().trim_end_matches('}').to_owned();
@@ -277,7 +279,7 @@ fn check_sessions(emit: Emit, late: Late, n_late: i64, changing: bool) {
         'end', arrow_cast(b, 'Timestamp(Nanosecond, None)')) END";
     let sql = format!("SELECT w, k, {CALLS} FROM (SELECT id, k, t, v, s, {window} AS w FROM ({bounds})) GROUP BY w, k");
     for seed in 0..2 * N_CASES {
-        let mut chain = Chain::new(&[&session, &spec]);
+        let mut chain = Chain::new(&[(&session, &[1]), (&spec, &[1])], seed);
         let there = feed(&mut chain, &events(seed, n_late, changing), &input);
         let case = format!("{emit:?}, {late:?}, {n_late} late, changing {changing}, seed {seed}");
         assert!(chain.letters.iter().all(|(operator, _)| *operator == 0), "{case}: {:?}", chain.letters);
@@ -318,7 +320,7 @@ fn windows_without_rows_equal_the_batch_answer() {
                     rows.retain(|(_, row)| row[2].is_some());
                 }
             }
-            let mut chain = Chain::new(&[&spec]);
+            let mut chain = Chain::new(&[(&spec, &[])], seed);
             let there = feed(&mut chain, &events, &input);
             // A window is shown for each key from its first on, up to the newest of all or the last watermark.
             let last = format!("greatest((SELECT max(CAST(t AS BIGINT)) FROM t), {})", (N_STEPS - 1) * 6 + 1 - 4);

@@ -28,7 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("redis", &["connectors"]),
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
-    ("tokio-postgres", &["connectors"]),
+    ("tokio-postgres", &["connectors", "sinks"]),
     ("parquet", &["connectors", "sinks"]),
     ("tokio", &["api", "connectors", "engine", "examples/udf", "pipelines", "sinks", "sql"]),
 ];

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::oracle::{Changes, Table, batch_answer, collect};
-use crate::testing::{barrier_at, context, expr, run, schema};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, barrier_at, context, expr, run, schema};
 use expect_test::expect;
-use headwater_core::Output;
+use headwater_core::{Operator, Output};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -74,11 +75,13 @@ fn as_of_joins_equal_the_batch_answer_over_changes() {
             for seed in 0..N_CASES {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 let mut changes = [Changes::new(&left, true), Changes::new(&right, true)];
-                let mut operator = spec.build(&context()).expect("the operator builds");
+                let route: &[usize] = if with_key { &[0] } else { &[] };
+                let mut operator = restarting(&spec, &[route, route], seed);
                 let (mut out, mut table) = (Output::default(), Table::default());
                 for step in 0..8 {
                     let input = rng.random_range(0..2);
                     operator.on_batch(input, changes[input].next(&mut rng), &mut out).expect("a good batch");
+                    barrier(&mut operator, step, &mut out);
                     collect(&mut out, &mut table);
                     let tables = [("l", changes[0].table()), ("r", changes[1].table())];
                     assert_eq!(table, batch_answer(&sql, &tables), "{sql}, seed {seed}, step {step}");
@@ -86,6 +89,7 @@ fn as_of_joins_equal_the_batch_answer_over_changes() {
             }
         }
     }
+    report("as-of joins");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::oracle::{Table, batch_answer};
-use crate::testing::{batch, context, expr, run, schema};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, batch, context, expr, run, schema};
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 use expect_test::{Expect, expect};
-use headwater_core::{EventTime, Message, Output, Watermark};
+use headwater_core::{EventTime, Message, Operator, Output, Watermark};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -195,7 +196,8 @@ fn check_against_batch(kind: JoinKind, keyword: &str, (min, max): (i64, i64), va
     for seed in 0..N_CASES {
         let what = format!("{sql}, early {early}, seed {seed}");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let route: &[usize] = if with_key { &[0] } else { &[] };
+        let mut operator = restarting(&spec, &[route, route], seed);
         let (mut out, mut table, mut reached) = (Output::default(), Table::default(), i64::MIN);
         let mut there = [Vec::new(), Vec::new()];
         for epoch in 1..=10 {
@@ -210,6 +212,7 @@ fn check_against_batch(kind: JoinKind, keyword: &str, (min, max): (i64, i64), va
             let next = if epoch == 10 { i64::MAX } else { watermark + 4 };
             operator.on_watermark(Watermark::At(EventTime(next)), &mut out).expect("a good watermark");
             take(&mut out, &spec, &mut reached, &mut table, &what);
+            barrier(&mut operator, 1, &mut out);
         }
         let rows = |schema, rows: &[Vec<Option<String>>]| {
             batch(schema, &rows.iter().map(|row| (1, row.clone())).collect::<Vec<_>>()).rows
@@ -218,6 +221,7 @@ fn check_against_batch(kind: JoinKind, keyword: &str, (min, max): (i64, i64), va
         assert_eq!(table, batch_answer(&sql, &tables), "{what}");
         assert_eq!(operator.state_size().rows, 0, "{what}: something is kept");
     }
+    report(&sql);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Aggregates against batch queries, after every epoch.
 
 use super::{Changes, N_CASES, N_EPOCHS, Table, aggregate, batch_answer, collect, feed};
-use crate::testing::{barrier, context, schema};
-use headwater_core::{OperatorSpec, Output};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, schema};
+use headwater_core::Output;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -10,20 +11,23 @@ fn check_aggregate(sql: &str, columns: &str, changing: bool) {
     let schema = schema(columns);
     let spec = aggregate(sql, &schema);
     let spec = if changing { spec.over_changes() } else { spec };
+    let group = sql.split_once(" GROUP BY ").map_or("", |(_, columns)| columns);
+    let route: Vec<usize> = group.split(", ").filter_map(|name| schema.index_of(name).ok()).collect();
     for seed in 0..N_CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut changes = Changes::new(&schema, changing);
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let mut operator = restarting(&spec, &[&route], seed);
         let (mut out, mut table) = (Output::default(), Table::default());
         for epoch in 1..=N_EPOCHS {
             for _ in 0..rng.random_range(0..4) {
-                feed(operator.as_mut(), 0, changes.next(&mut rng), &mut out, &mut table);
+                feed(&mut operator, 0, changes.next(&mut rng), &mut out, &mut table);
             }
-            barrier(operator.as_mut(), epoch, &mut out);
+            barrier(&mut operator, epoch, &mut out);
             collect(&mut out, &mut table);
             assert_eq!(table, batch_answer(sql, &[("t", changes.table())]), "{sql}, seed {seed}, epoch {epoch}");
         }
     }
+    report(sql);
 }
 
 /// Aggregates whose value does not depend on the order of rows.

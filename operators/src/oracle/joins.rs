@@ -1,9 +1,10 @@
 //! Joins against batch queries, after every batch of changes.
 
-use super::{Changes, N_CASES, N_EPOCHS, Table, batch_answer, feed};
-use crate::testing::{context, expr, schema};
+use super::{Changes, N_CASES, N_EPOCHS, Table, batch_answer, collect, feed};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, expr, schema};
 use crate::{Join, JoinConfig, JoinKind};
-use headwater_core::{OperatorSpec, Output};
+use headwater_core::Output;
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -31,15 +32,19 @@ fn check(kind: JoinKind, by_key: bool, filter: Option<&str>, changing: bool, sql
     for seed in 0..N_CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut changes = [Changes::new(&left, changing), Changes::new(&right, changing)];
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let route: &[usize] = if by_key { &[0] } else { &[] };
+        let mut operator = restarting(&spec, &[route, route], seed);
         let (mut out, mut table) = (Output::default(), Table::default());
         for step in 0..2 * N_EPOCHS {
             let input = rng.random_range(0..2);
-            feed(operator.as_mut(), input, changes[input].next(&mut rng), &mut out, &mut table);
+            feed(&mut operator, input, changes[input].next(&mut rng), &mut out, &mut table);
+            barrier(&mut operator, step, &mut out);
+            collect(&mut out, &mut table);
             let tables = [("l", changes[0].table()), ("r", changes[1].table())];
             assert_eq!(table, batch_answer(sql, &tables), "{sql}, seed {seed}, step {step}");
         }
     }
+    report(sql);
 }
 
 #[test]

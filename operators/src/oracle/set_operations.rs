@@ -2,9 +2,10 @@
 //! answer is another one.
 
 use super::{Changes, N_CASES, N_EPOCHS, Table, feed};
-use crate::testing::{context, schema};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, schema};
 use crate::{SetOperation, SetOperationKind};
-use headwater_core::{Batch, OperatorSpec, Output};
+use headwater_core::{Batch, Output};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -14,11 +15,12 @@ fn check(kind: SetOperationKind, changing: bool, multiplicity: fn(i64, i64) -> i
     for seed in 0..N_CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut changes = [Changes::new(&inputs[0], changing), Changes::new(&inputs[1], changing)];
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let mut operator = restarting(&spec, &[&[0, 1], &[0, 1]], seed);
         let (mut out, mut table) = (Output::default(), Table::default());
         for step in 0..4 * N_EPOCHS {
             let input = rng.random_range(0..2);
-            feed(operator.as_mut(), input, changes[input].next(&mut rng), &mut out, &mut table);
+            feed(&mut operator, input, changes[input].next(&mut rng), &mut out, &mut table);
+            barrier(&mut operator, step, &mut out);
             let counts = [0, 1].map(|side| {
                 let mut counts = Table::default();
                 counts.apply(&Batch::append_only(changes[side].table()));
@@ -34,6 +36,7 @@ fn check(kind: SetOperationKind, changing: bool, multiplicity: fn(i64, i64) -> i
             assert_eq!(table, expected, "{kind:?}, changing {changing}, seed {seed}, step {step}");
         }
     }
+    report("set operations");
 }
 
 #[test]

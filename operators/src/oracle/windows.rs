@@ -1,9 +1,10 @@
 //! Windows against batch queries, once every window has closed.
 
 use super::{N_CASES, Table, aggregate, batch_answer, collect, feed};
-use crate::testing::{barrier, batch, context};
+use crate::restarts::{report, restarting};
+use crate::testing::{barrier, batch};
 use crate::{Emit, Late, Windowing};
-use headwater_core::{EventTime, OperatorSpec, Output, Watermark};
+use headwater_core::{EventTime, Operator, Output, Watermark};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -16,7 +17,7 @@ fn check_windows(emit: Emit, late: Late, changing: bool) {
     let spec = if changing { spec.over_changes() } else { spec };
     for seed in 0..N_CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let mut operator = restarting(&spec, &[&[]], seed);
         let (mut out, mut table) = (Output::default(), Table::default());
         let mut there: Vec<Vec<Option<String>>> = Vec::new();
         for epoch in 1..=8 {
@@ -33,17 +34,18 @@ fn check_windows(emit: Emit, late: Late, changing: bool) {
                         rows.push((1, row));
                     }
                 }
-                feed(operator.as_mut(), 0, batch(&schema, &rows), &mut out, &mut table);
+                feed(&mut operator, 0, batch(&schema, &rows), &mut out, &mut table);
             }
             let watermark = Watermark::At(EventTime(if epoch == 8 { i64::MAX } else { watermark }));
             operator.on_watermark(watermark, &mut out).expect("a good watermark");
             collect(&mut out, &mut table);
-            barrier(operator.as_mut(), epoch as u64, &mut out);
+            barrier(&mut operator, epoch as u64, &mut out);
             collect(&mut out, &mut table);
         }
         let rows: Vec<_> = there.into_iter().map(|row| (1, row)).collect();
         assert_eq!(table, batch_answer(&sql, &[("t", batch(&schema, &rows).rows)]), "{emit:?}, {late:?}, seed {seed}");
     }
+    report("windows");
 }
 
 #[test]

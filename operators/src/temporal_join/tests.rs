@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::oracle::{Table, batch_answer};
+use crate::restarts::{report, restarting};
 use crate::testing::{barrier_at, batch, context, expr, run, schema};
 use expect_test::{Expect, expect};
-use headwater_core::{EventTime, Message, Output, Watermark};
+use headwater_core::{EventTime, Message, Operator, Output, Watermark};
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -136,7 +137,7 @@ fn check_against_batch(keeps_left: bool, at_time_too: bool) {
     );
     for seed in 0..N_CASES {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut operator = spec.build(&context()).expect("the operator builds");
+        let mut operator = restarting(&spec, &[&[0], &[0]], seed);
         let (mut out, mut table, mut reached) = (Output::default(), Table::default(), i64::MIN);
         let mut there = [Vec::new(), Vec::new()];
         for epoch in 1..=10 {
@@ -149,7 +150,7 @@ fn check_against_batch(keeps_left: bool, at_time_too: bool) {
             }
             let next = if epoch == 10 { i64::MAX } else { watermark + 4 };
             operator.on_watermark(Watermark::At(EventTime(next)), &mut out).expect("a good watermark");
-            barrier_at(operator.as_mut(), epoch, &mut out);
+            barrier_at(&mut operator, epoch, &mut out);
             assert_eq!(out.take_dead_letters(), []);
             for message in out.take_messages() {
                 match message {
@@ -170,6 +171,7 @@ fn check_against_batch(keeps_left: bool, at_time_too: bool) {
         assert_eq!(table, batch_answer(&sql, &[("l", rows(0)), ("r", rows(1))]), "{sql}, seed {seed}");
         assert!(operator.state_size().rows <= 3, "one version of each key is kept");
     }
+    report(&sql);
 }
 
 #[test]

@@ -1,16 +1,28 @@
 //! Runs a graph step by step, without tasks or channels: rows and watermarks are handed from node to node by calls, a
-//! barrier visits the nodes in order, and what reaches the sinks is looked at after every epoch. The engine runs the
-//! same operators with tasks and channels; the files of `tests/sql` go through it.
+//! barrier visits the nodes in order, and what reaches the sinks is looked at after every epoch. At random epochs all
+//! operators are dropped, and others go on from what was stored of them, with another number of subtasks. The engine
+//! runs the same operators with tasks and channels; the files of `tests/sql` go through it.
 //!
-//! Its state is that of the operators, and the rows that each sink holds.
+//! Its state is that of the operators, what is stored of it, and the rows that each sink holds.
 
+use super::stored::StoredState;
+use super::subtasks::{self, Subtask};
 use headwater_core::{
-    Barrier, BarrierKind, Batch, Epoch, EventTime, EventTimeSpec, FixedClock, Graph, Message, NodeBody, NodeId,
-    Operator, Output, Polled, Source, TaskContext, Watermark,
+    Barrier, BarrierKind, Batch, Epoch, EventTime, EventTimeSpec, Graph, Message, NodeBody, NodeId, Output, Polled,
+    Source, Watermark,
 };
-use headwater_engine::WatermarkMerge;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many subtasks a node has at most.
+const PARALLELISM_MAX: usize = 4;
+
+/// How often graphs were killed, and how often they could not be, because an operator cannot be restored.
+pub(super) static N_RESTARTS: AtomicU64 = AtomicU64::new(0);
+pub(super) static N_SPARED: AtomicU64 = AtomicU64::new(0);
 
 /// What a sink holds: rows as text with their multiplicities.
 pub(super) type Held = BTreeMap<Vec<String>, i64>;
@@ -18,8 +30,9 @@ pub(super) type Held = BTreeMap<Vec<String>, i64>;
 struct Node {
     source: Option<Box<dyn Source>>,
     event_time: Option<Arc<dyn EventTimeSpec>>,
-    operators: Vec<Box<dyn Operator>>,
-    merge: WatermarkMerge,
+    subtasks: Vec<Subtask>,
+    /// What is stored of each operator.
+    stored: Vec<StoredState>,
     /// The greatest watermark of the rows that a source has read.
     reached: i64,
     is_sink: bool,
@@ -32,33 +45,32 @@ pub(super) struct Executor {
     order: Vec<NodeId>,
     epoch: u64,
     held: Held,
+    /// Decides about accidents.
+    chance: ChaCha8Rng,
     /// Rows that no operator could use.
     pub(super) letters: Vec<String>,
 }
 
 impl Executor {
-    /// Opens the sources and builds the operators of a graph with one sink.
-    pub(super) async fn new(graph: Graph) -> Self {
+    /// Opens the sources and builds the operators of a graph with one sink; `seed` decides when it is killed.
+    pub(super) async fn new(graph: Graph, seed: u64) -> Self {
+        let mut chance = ChaCha8Rng::seed_from_u64(seed);
+        let subtasks = subtasks::build(&graph, chance.random_range(1..=PARALLELISM_MAX));
         let mut nodes = Vec::new();
-        for (id, node) in graph.nodes.iter().enumerate() {
-            let context = TaskContext::new("random", node.name.as_str(), Arc::new(FixedClock::new(EventTime(0))));
-            let build = |specs: &[Arc<dyn headwater_core::OperatorSpec>]| -> Vec<Box<dyn Operator>> {
-                specs.iter().map(|spec| spec.build(&context).expect("the operator builds")).collect()
-            };
-            let (source, event_time, operators, is_sink) = match &node.body {
-                NodeBody::Source { source, operators, event_time } => {
-                    let opened = source.open(&context).await.expect("the source opens");
-                    (Some(opened), event_time.clone(), build(operators), false)
+        for (id, (node, subtasks)) in graph.nodes.iter().zip(subtasks).enumerate() {
+            let (source, event_time) = match &node.body {
+                NodeBody::Source { source, event_time, .. } => {
+                    let opened = source.open(&subtasks::context(&graph, id, 0, 1)).await.expect("the source opens");
+                    (Some(opened), event_time.clone())
                 }
-                NodeBody::Chain(operators) => (None, None, build(operators), false),
-                NodeBody::Async(_) => panic!("no query here asks the world"),
-                NodeBody::Sink(_) => (None, None, Vec::new(), true),
+                NodeBody::Chain(_) | NodeBody::Async(_) | NodeBody::Sink(_) => (None, None),
             };
-            let merge = WatermarkMerge::new(graph.inputs(id).count());
-            nodes.push(Node { source, event_time, operators, merge, reached: i64::MIN, is_sink });
+            let stored = subtasks::specs(&node.body).iter().map(|_| StoredState::default()).collect();
+            let is_sink = matches!(node.body, NodeBody::Sink(_));
+            nodes.push(Node { source, event_time, subtasks, stored, reached: i64::MIN, is_sink });
         }
         let order = graph.topological_order().expect("there is no cycle");
-        Self { graph, nodes, order, epoch: 0, held: Held::new(), letters: Vec::new() }
+        Self { graph, nodes, order, epoch: 0, held: Held::new(), chance, letters: Vec::new() }
     }
 
     /// Reads what the sources have, ends the epoch, and returns what the sink holds.
@@ -70,7 +82,15 @@ impl Executor {
                 Polled::Idle | Polled::End => is_idle[id] = true,
             }
         }
-        self.barrier(BarrierKind::Flush);
+        if self.chance.random_bool(0.7) {
+            self.barrier(BarrierKind::Checkpoint);
+            self.checkpoint();
+            if self.chance.random_bool(0.7) {
+                self.restart();
+            }
+        } else {
+            self.barrier(BarrierKind::Flush);
+        }
         &self.held
     }
 
@@ -78,7 +98,7 @@ impl Executor {
     pub(super) fn end(&mut self) -> &Held {
         for id in self.order.clone() {
             if self.nodes[id].source.is_some() {
-                self.emit(id, Message::Watermark(Watermark::At(EventTime::MAX)));
+                self.emit(id, 0, Message::Watermark(Watermark::At(EventTime::MAX)));
             }
         }
         self.barrier(BarrierKind::Stop);
@@ -98,65 +118,115 @@ impl Executor {
     fn read(&mut self, id: NodeId, batch: Batch) {
         let spec = self.nodes[id].event_time.clone();
         let watermarks = spec.map(|spec| spec.watermark(&batch.rows).expect("a watermark for each row"));
-        self.operate(id, 0, 0, Message::Batch(batch));
+        self.operate((id, 0), 0, 0, Message::Batch(batch));
         if let Some(watermarks) = watermarks {
             let watermarks =
                 arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampNanosecondType>(&watermarks);
             let highest = arrow::compute::max(watermarks).unwrap_or(i64::MIN);
             self.nodes[id].reached = self.nodes[id].reached.max(highest);
-            let reached = EventTime(self.nodes[id].reached);
-            self.emit(id, Message::Watermark(Watermark::At(reached)));
+            self.send_watermark(id);
         }
+    }
+
+    fn send_watermark(&mut self, id: NodeId) {
+        let reached = EventTime(self.nodes[id].reached);
+        self.emit(id, 0, Message::Watermark(Watermark::At(reached)));
     }
 
     fn barrier(&mut self, kind: BarrierKind) {
         self.epoch += 1;
         let barrier = Barrier { epoch: Epoch(self.epoch), kind, time: self.now() };
         for id in self.order.clone() {
-            for at in 0..self.nodes[id].operators.len() {
-                let mut out = Output::default();
-                self.nodes[id].operators[at].on_barrier(&barrier, &mut out).expect("the epoch ends");
-                self.pass_on(id, at, out);
+            for subtask in 0..self.nodes[id].subtasks.len() {
+                for at in 0..self.nodes[id].stored.len() {
+                    let mut out = Output::default();
+                    let operator = &mut self.nodes[id].subtasks[subtask].operators[at];
+                    operator.on_barrier(&barrier, &mut out).expect("the epoch ends");
+                    self.pass_on((id, subtask), at, out);
+                }
             }
         }
     }
 
-    /// Hands a message to operator `at` of a node, or on to its readers behind the last.
-    fn operate(&mut self, id: NodeId, at: usize, input: usize, message: Message) {
-        let Some(operator) = self.nodes[id].operators.get_mut(at) else { return self.emit(id, message) };
+    /// Stores what has changed.
+    fn checkpoint(&mut self) {
+        for node in &mut self.nodes {
+            let n_subtasks = node.subtasks.len();
+            for (number, subtask) in node.subtasks.iter_mut().enumerate() {
+                for (stored, operator) in node.stored.iter_mut().zip(&mut subtask.operators) {
+                    stored.add((number, n_subtasks), operator.snapshot().expect("a snapshot"));
+                }
+            }
+        }
+    }
+
+    /// Drops all operators and lets others go on from what is stored.
+    fn restart(&mut self) {
+        if !self.graph.nodes.iter().zip(&self.nodes).all(|(graph, node)| can_restart(&graph.body, node)) {
+            N_SPARED.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let all = subtasks::build(&self.graph, self.chance.random_range(1..=PARALLELISM_MAX));
+        for (node, subtasks) in self.nodes.iter_mut().zip(all) {
+            node.subtasks = subtasks;
+            let n_subtasks = node.subtasks.len();
+            for (number, subtask) in node.subtasks.iter_mut().enumerate() {
+                for (stored, operator) in node.stored.iter().zip(&mut subtask.operators) {
+                    stored.restore((number, n_subtasks), operator.as_mut(), &mut self.chance);
+                }
+            }
+        }
+        N_RESTARTS.fetch_add(1, Ordering::Relaxed);
+        for id in self.order.clone() {
+            if self.nodes[id].event_time.is_some() && self.nodes[id].reached > i64::MIN {
+                self.send_watermark(id);
+            }
+        }
+    }
+
+    /// Hands a message to operator `at` of a subtask, or on to its readers behind the last.
+    fn operate(&mut self, (id, subtask): (NodeId, usize), at: usize, input: usize, message: Message) {
+        let operator = self.nodes[id].subtasks[subtask].operators.get_mut(at);
+        let Some(operator) = operator else { return self.emit(id, subtask, message) };
         let mut out = Output::default();
         match message {
             Message::Batch(batch) => operator.on_batch(input, batch, &mut out).expect("a good batch"),
             Message::Watermark(watermark) => operator.on_watermark(watermark, &mut out).expect("a good watermark"),
             Message::Barrier(_) | Message::End => panic!("operators pass on rows and watermarks"),
         }
-        self.pass_on(id, at, out);
+        self.pass_on((id, subtask), at, out);
     }
 
-    fn pass_on(&mut self, id: NodeId, at: usize, mut out: Output) {
+    fn pass_on(&mut self, of: (NodeId, usize), at: usize, mut out: Output) {
         self.letters.extend(out.take_dead_letters().into_iter().map(|letter| format!("{letter:?}")));
         for message in out.take_messages() {
-            self.operate(id, at + 1, 0, message);
+            self.operate(of, at + 1, 0, message);
         }
     }
 
-    fn emit(&mut self, id: NodeId, message: Message) {
-        for edge in self.graph.outputs(id).cloned().collect::<Vec<_>>() {
+    fn emit(&mut self, id: NodeId, subtask: usize, message: Message) {
+        let edges: Vec<_> = self.graph.edges.iter().cloned().enumerate().filter(|(_, edge)| edge.from == id).collect();
+        for (number, edge) in edges {
+            let n_receivers = self.nodes[edge.to].subtasks.len();
+            if let Message::Batch(batch) = &message {
+                assert!(edge.changing || batch.diffs.is_none(), "an append-only edge carries changes: {edge:?}");
+            }
             match &message {
+                Message::Batch(batch) if self.nodes[edge.to].is_sink => self.hold(batch),
                 Message::Batch(batch) => {
-                    assert!(edge.changing || batch.diffs.is_none(), "an append-only edge carries changes: {edge:?}");
-                    if self.nodes[edge.to].is_sink {
-                        self.hold(batch);
-                    } else {
-                        self.operate(edge.to, 0, edge.input, Message::Batch(batch.clone()));
+                    for (receiver, share) in subtasks::split(&edge, subtask, n_receivers, batch) {
+                        self.operate((edge.to, receiver), 0, edge.input, Message::Batch(share));
                     }
                 }
+                Message::Watermark(_) if self.nodes[edge.to].is_sink => {}
                 Message::Watermark(watermark) => {
-                    let inputs: Vec<_> = self.graph.inputs(edge.to).collect();
-                    let channel = inputs.iter().position(|other| **other == edge).expect("an edge has two ends");
-                    let merged = self.nodes[edge.to].merge.update(channel, *watermark);
-                    if let Some(merged) = merged.filter(|_| !self.nodes[edge.to].is_sink) {
-                        self.operate(edge.to, 0, 0, Message::Watermark(merged));
+                    for receiver in subtasks::receivers(&edge, subtask, n_receivers) {
+                        let Subtask { channels, merge, .. } = &mut self.nodes[edge.to].subtasks[receiver];
+                        let channel = channels.iter().position(|from| *from == (number, subtask));
+                        let merged = merge.update(channel.expect("it listens to the sender"), *watermark);
+                        if let Some(merged) = merged {
+                            self.operate((edge.to, receiver), 0, 0, Message::Watermark(merged));
+                        }
                     }
                 }
                 Message::Barrier(_) | Message::End => panic!("operators pass on rows and watermarks"),
@@ -171,4 +241,12 @@ impl Executor {
         }
         self.held.retain(|_, n| *n != 0);
     }
+}
+
+/// Whether all operators of a node that have something to lose have stored something.
+fn can_restart(body: &NodeBody, node: &Node) -> bool {
+    subtasks::specs(body).iter().zip(&node.stored).enumerate().all(|(at, (spec, stored))| {
+        let keeps = |subtask: &Subtask| subtask.operators[at].state_size().rows > 0;
+        !stored.is_empty() || (spec.state().is_none() && !node.subtasks.iter().any(keeps))
+    })
 }

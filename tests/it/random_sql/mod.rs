@@ -1,6 +1,7 @@
 //! Random queries over random changing tables, against batch DataFusion over the same rows, epoch by epoch: what the
 //! stream shows must be the batch answer over exactly the input so far. A failing case is cut down to the part of its
-//! query that still fails, and printed with its seed; `HEADWATER_SEED=n` runs that case alone.
+//! query that still fails, and printed with its seed; `HEADWATER_SEED=n` runs that case alone. At random epochs all
+//! operators are killed, and what was stored of them goes on at another parallelism.
 //!
 //! 500 cases by default, 20,500 with `HEADWATER_LONG=1`. One case is a query, two tables and some epochs.
 
@@ -8,6 +9,9 @@ mod data;
 mod executor;
 mod query;
 mod script;
+#[path = "../../../operators/src/restarts/model.rs"]
+mod stored;
+mod subtasks;
 mod windows;
 
 use arrow::array::RecordBatch;
@@ -16,7 +20,7 @@ use data::Epoch;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use executor::{Executor, Held};
+use executor::{Executor, Held, N_RESTARTS, N_SPARED};
 use headwater_core::{EventTime, Registry};
 use headwater_sql::{PlanOptions, Planner};
 use query::{Maker, Query};
@@ -24,8 +28,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use script::{Feed, Script};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 use windows::{Windowed, windowed};
 
@@ -165,7 +171,7 @@ async fn run(question: Question<'_>, epochs: &[Epoch]) -> Verdict {
         Ok(graph) => graph,
         Err(error) => return Verdict::Refused(error.to_string()),
     };
-    let mut executor = Executor::new(graph).await;
+    let mut executor = Executor::new(graph, seed_of(question.stream)).await;
     for n_epochs in 1..=epochs.len() + 1 {
         let (seen, found, watermark) = match epochs.get(n_epochs - 1) {
             Some(epoch) => {
@@ -193,6 +199,13 @@ async fn run(question: Question<'_>, epochs: &[Epoch]) -> Verdict {
         Some(letter) => Verdict::Different(format!("  a dead letter: {letter}\n")),
         None => Verdict::Equal,
     }
+}
+
+/// The accidents of a query are the same each time, however much it is cut down otherwise.
+fn seed_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// As [`run`]; a panic is a difference too.
@@ -348,6 +361,8 @@ fn random_queries_equal_the_batch_answer_after_every_epoch() {
         "{n_equal} cases equal, {} different, {n_refused} refused, {n_without} without a batch answer",
         wrong.len()
     );
+    let (n_restarts, n_spared) = (N_RESTARTS.load(Ordering::Relaxed), N_SPARED.load(Ordering::Relaxed));
+    println!("{n_restarts} restarts; {n_spared} times something could not be restored");
     for (what, reasons) in [("without", &without), ("refused", &refused)] {
         reasons.iter().for_each(|(why, seeds)| println!("  {what} {}: {why}, as in seed {}", seeds.len(), seeds[0]));
     }
