@@ -1,4 +1,5 @@
-//! The systems Headwater reads from: files, the durable inbox, generators; and the stores in which it looks rows up.
+//! The systems Headwater reads from: files, the durable inbox, brokers, generators; and the stores in which it looks
+//! rows up. Brokers are written here too.
 //!
 //! A source delivers rows and remembers where it is; it never keeps time, retries or decides when to read: the engine
 //! does. The list of all connectors is [`connectors`].
@@ -8,6 +9,7 @@ mod files;
 mod formats;
 pub mod generator;
 pub mod inbox;
+mod kafka;
 mod lookups;
 mod nexmark;
 mod postgres;
@@ -25,6 +27,7 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(files::Filesystem),
         Arc::new(files::Parquet),
         Arc::new(inbox::InboxConnector),
+        Arc::new(kafka::Kafka),
         Arc::new(postgres::Postgres),
         Arc::new(redis::Redis),
         Arc::new(sqlite::Sqlite),

@@ -61,6 +61,11 @@ impl Options {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Returns the options whose names start with `prefix`, by the rest of their names.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.values.keys().filter_map(move |name| Some((name.strip_prefix(prefix)?, self.get(name)?)))
+    }
+
     /// Returns an option that must be given.
     ///
     /// # Errors
@@ -161,6 +166,14 @@ mod tests {
         options.get("path");
         let error = options.check_all_known().expect_err("'pth' is unknown");
         assert_eq!(error.to_string(), "there is no option 'pth'\nhelp: the options here are: path");
+    }
+
+    #[test]
+    fn a_family_of_options_is_known_by_its_prefix() {
+        let options = options(&[("librdkafka.linger.ms", "5"), ("topic", "t")]);
+        assert_eq!(options.with_prefix("librdkafka.").collect::<Vec<_>>(), [("linger.ms", "5")]);
+        let error = options.check_all_known().expect_err("'topic' is unknown");
+        assert_eq!(error.message(), "there is no option 'topic'");
     }
 
     #[test]

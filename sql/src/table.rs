@@ -37,8 +37,12 @@ const CONTRACT_VERSION: &str = "_time";
 /// The column of contract tables that dead letters take their position from.
 pub(crate) const CONTRACT_POSITION: &str = "_position";
 
-/// The format whose records are changes of rows.
-const DEBEZIUM: &str = "debezium_json";
+/// The formats whose records are changes of rows: events of Debezium's, and the present row of each key, or that there
+/// is none. The connector makes events of the latter.
+const CHANGELOGS: [&str; 2] = ["debezium_json", UPSERT];
+const UPSERT: &str = "upsert_json";
+/// The metadata of connectors whose records have keys.
+const KEY: &str = "key";
 /// The metadata that dead letters take their position from, where the connector knows it.
 const POSITION: &str = "position";
 
@@ -253,7 +257,8 @@ impl Table {
 
     /// Whether the records are changes of rows.
     fn is_changelog(&self) -> bool {
-        self.contract.is_none() && self.definition.options.get("format") == Some(DEBEZIUM)
+        self.contract.is_none()
+            && self.definition.options.get("format").is_some_and(|format| CHANGELOGS.contains(&format))
     }
 
     /// Returns the table as its connector reads it: without what is computed afterwards.
@@ -269,6 +274,13 @@ impl Table {
                     Error::invalid(format!("the column '{name}' is about one record, a row here is made by several"));
                 return Err(error.with_help("leave METADATA out, or read the format json").with_place(span));
             }
+            let format = definition.options.shown("format").unwrap_or_default().to_owned();
+            if self.definition.options.get("format") == Some(UPSERT) && !self.connector.metadata_keys().contains(&KEY) {
+                let connector = self.connector.name();
+                let error =
+                    Error::invalid(format!("format = '{UPSERT}' needs messages with keys, '{connector}' has none"));
+                return Err(self.placed(error.with_help("use json or debezium_json")));
+            }
             let columns = definition.columns().map_err(|e| self.placed(e))?;
             let mut fields = Debezium::envelope(&columns);
             if self.connector.metadata_keys().contains(&POSITION) {
@@ -276,7 +288,7 @@ impl Table {
             }
             definition.schema = Some(Arc::new(Schema::new(fields)));
             definition.options.set("format", "json");
-            definition.options.hide("format", DEBEZIUM);
+            definition.options.hide("format", format);
         }
         Ok(definition)
     }

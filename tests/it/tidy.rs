@@ -26,6 +26,8 @@ const EDGES: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("datafusion", &["sql"]),
     ("axum", &["api"]),
+    ("arrow-avro", &["connectors"]),
+    ("rdkafka", &["connectors"]),
     ("redis", &["connectors"]),
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
     ("tokio-postgres", &["connectors", "sinks"]),

@@ -10,11 +10,12 @@ pub(crate) mod metadata;
 mod raw;
 pub(crate) mod records;
 mod settings;
+pub(crate) mod write;
 
 pub(crate) use csv::{CsvDecoder, CsvSettings};
 pub(crate) use fault::{BadData, Fault, payload};
 pub(crate) use json::{JsonDecoder, TimestampFormat};
-pub(crate) use raw::{RawDecoder, RawStringDecoder, UnstructuredDecoder, raw_schema};
+pub(crate) use raw::{RawBytesDecoder, RawDecoder, RawStringDecoder, UnstructuredDecoder, raw_schema};
 pub(crate) use settings::{FormatKind, LineFormat};
 
 use arrow::array::RecordBatch;

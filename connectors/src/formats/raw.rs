@@ -1,5 +1,5 @@
-//! Records that are not decoded: `raw` (bytes and where they are) for contracts, `raw_string` for lines of text, and
-//! `json` with `json.unstructured` for JSON values that are kept as text. Pure; no state but the schema.
+//! Records that are not decoded: `raw` (bytes and where they are) for contracts, `raw_string` for lines of text,
+//! `raw_bytes` for bytes, and `json` with `json.unstructured` for JSON values that are kept as text. Pure; no state but the schema.
 
 use super::{Decode, Fault, Item};
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
@@ -66,6 +66,31 @@ impl Decode for RawStringDecoder {
     fn fault(&mut self, _: &[u8], error: &ArrowError) -> Fault {
         let message = format!("the line is not UTF-8: {error}");
         Fault { reason: Reason::Undecodable, path: String::new(), message }
+    }
+}
+
+/// Delivers bytes in one column.
+pub(crate) struct RawBytesDecoder(SchemaRef);
+
+impl RawBytesDecoder {
+    /// Makes a decoder for a schema of one column of bytes.
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self(schema)
+    }
+}
+
+impl Decode for RawBytesDecoder {
+    fn schema(&self) -> &SchemaRef {
+        &self.0
+    }
+
+    fn decode(&mut self, _: &str, records: &[Item<'_>]) -> Result<RecordBatch, ArrowError> {
+        let values = BinaryArray::from_iter_values(records.iter().map(|item| item.bytes));
+        RecordBatch::try_new(self.0.clone(), vec![Arc::new(values)])
+    }
+
+    fn fault(&mut self, _: &[u8], error: &ArrowError) -> Fault {
+        Fault { reason: Reason::Undecodable, path: String::new(), message: error.to_string() }
     }
 }
 

@@ -3,8 +3,8 @@
 use super::metadata::{WithMetadata, without_metadata};
 use super::records::{Blank, Cutting, Framing, Tail};
 use super::{
-    CsvDecoder, CsvSettings, Decode, JsonDecoder, RawDecoder, RawStringDecoder, TimestampFormat, UnstructuredDecoder,
-    raw_schema,
+    CsvDecoder, CsvSettings, Decode, JsonDecoder, RawBytesDecoder, RawDecoder, RawStringDecoder, TimestampFormat,
+    UnstructuredDecoder, raw_schema,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use headwater_core::{Error, Options, Result};
@@ -20,15 +20,17 @@ pub(crate) enum FormatKind {
     Json,
     Parquet,
     RawString,
+    RawBytes,
     Raw,
 }
 
 impl FormatKind {
-    const NAMES: [(&'static str, Self); 5] = [
+    const NAMES: [(&'static str, Self); 6] = [
         ("csv", Self::Csv),
         ("json", Self::Json),
         ("parquet", Self::Parquet),
         ("raw_string", Self::RawString),
+        ("raw_bytes", Self::RawBytes),
         ("raw", Self::Raw),
     ];
 
@@ -68,6 +70,7 @@ pub(crate) enum LineFormat {
     /// JSON values that are kept as text.
     Unstructured,
     RawString,
+    RawBytes,
     Raw,
 }
 
@@ -91,6 +94,14 @@ impl LineFormat {
                 one_text(schema, "the format raw_string keeps a whole line", "(value TEXT)")?;
                 Self::RawString
             }
+            FormatKind::RawBytes => {
+                let fields = schema.fields();
+                if fields.len() != 1 || fields[0].data_type() != &DataType::Binary {
+                    return Err(Error::invalid("the format raw_bytes needs exactly one column of bytes")
+                        .with_help("declare (value BYTEA)"));
+                }
+                Self::RawBytes
+            }
             FormatKind::Raw => {
                 if schema.fields() != raw_schema().fields() {
                     return Err(Error::invalid("the format raw needs the columns value and position")
@@ -105,12 +116,12 @@ impl LineFormat {
     pub(crate) fn cutting(&self, options: &Options, tail: Tail) -> Result<Cutting> {
         let framing = match self {
             Self::Csv(csv) => Framing::Csv { delimiter: csv.delimiter, quote: csv.quote },
-            Self::Json(_) | Self::Unstructured | Self::RawString | Self::Raw => Framing::Line,
+            Self::Json(_) | Self::Unstructured | Self::RawString | Self::RawBytes | Self::Raw => Framing::Line,
         };
         let blank = match self {
             Self::Csv(_) => Blank::Empty,
             Self::Json(_) | Self::Unstructured | Self::Raw => Blank::WhiteSpace,
-            Self::RawString => Blank::None,
+            Self::RawString | Self::RawBytes => Blank::None,
         };
         let record_bytes_max = options.parse("record_bytes_max", "a number of bytes")?.unwrap_or(RECORD_BYTES_MAX);
         Ok(Cutting { blank, framing, tail, record_bytes_max })
@@ -156,6 +167,7 @@ impl LineFormat {
             (Self::Csv(csv), None) => Box::new(CsvDecoder::without_header(csv.clone(), declared, wanted)),
             (Self::Json(timestamps), _) => Box::new(JsonDecoder::new(wanted, *timestamps)),
             (Self::RawString, _) => Box::new(RawStringDecoder::new(wanted)),
+            (Self::RawBytes, _) => Box::new(RawBytesDecoder::new(wanted)),
             (Self::Raw, _) => Box::new(RawDecoder::new()),
         })
     }
