@@ -1,5 +1,6 @@
 //! Records that are not decoded: `raw` (bytes and where they are) for contracts, `raw_string` for lines of text,
-//! `raw_bytes` for bytes, and `json` with `json.unstructured` for JSON values that are kept as text. Pure; no state but the schema.
+//! `raw_bytes` for bytes, and `json` with `json.unstructured` for JSON values that are kept as text. Pure; no state but
+//! the schema.
 
 use super::{Decode, Fault, Item};
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};

@@ -314,7 +314,7 @@ impl Source for KafkaSource {
             if let Some((last, next)) = offsets.last_key_value().filter(|(last, _)| **last >= n_partitions) {
                 let topic = &log.client.topic;
                 let message = format!(
-                    "Kafka topic '{topic}': partition {last} was read up to {next}, and the topic has {n_partitions} now"
+                    "Kafka topic '{topic}': partition {last} was read up to {next}, the topic has {n_partitions} now"
                 );
                 return Err(Error::data(message).with_help("the topic was made anew; start a new pipeline to read it"));
             }

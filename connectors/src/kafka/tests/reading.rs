@@ -100,7 +100,7 @@ async fn a_position_that_cannot_be_continued_is_an_error_with_numbers() {
         ),
         (
             vec![("t/0", "1"), ("t/2", "9")],
-            "table orders: Kafka topic 't': partition 2 was read up to 9, and the topic has 1 now",
+            "table orders: Kafka topic 't': partition 2 was read up to 9, the topic has 1 now",
         ),
         (vec![("u/0", "1")], "table orders: 'u/0' at '1' is no position in Kafka topic 't'"),
         (vec![("t/0", "x")], "table orders: 't/0' at 'x' is no position in Kafka topic 't'"),
