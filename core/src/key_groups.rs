@@ -27,15 +27,14 @@ pub fn subtask_of(group: usize, parallelism: usize) -> usize {
     group * parallelism / KEY_GROUPS
 }
 
-/// Finds the key groups of rows by some of their columns.
-pub struct KeyGroups {
+/// Encodes keys as bytes that are equal exactly where the keys are, whether a column has a dictionary, views or neither.
+pub struct KeyEncoder {
     columns: Vec<usize>,
     converter: RowConverter,
-    encoded: Rows,
 }
 
-impl KeyGroups {
-    /// Makes it for rows of `schema` whose key is in `columns`, in this order. Without columns, all rows have one key.
+impl KeyEncoder {
+    /// Makes it for rows of `schema` whose key is in `columns`, in this order.
     ///
     /// # Errors
     /// `Internal` when a column is not there, or has a type that cannot be a key.
@@ -44,9 +43,40 @@ impl KeyGroups {
             return Err(Error::internal(format!("column {column} of a key is not one of its rows'")));
         }
         let fields = columns.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
-        let converter = RowConverter::new(fields)?;
-        let encoded = converter.empty_rows(0, 0);
-        Ok(Self { columns: columns.to_vec(), converter, encoded })
+        Ok(Self { columns: columns.to_vec(), converter: RowConverter::new(fields)? })
+    }
+
+    /// Returns room for keys.
+    #[must_use]
+    pub fn room(&self) -> Rows {
+        self.converter.empty_rows(0, 0)
+    }
+
+    /// Adds the keys of rows.
+    ///
+    /// # Errors
+    /// `Internal` when the columns have other types.
+    pub fn encode(&self, rows: &RecordBatch, into: &mut Rows) -> Result<()> {
+        let keys: Vec<_> = self.columns.iter().map(|column| with_one_zero(rows.column(*column))).collect();
+        Ok(self.converter.append(into, &keys)?)
+    }
+}
+
+/// Finds the key groups of rows by some of their columns.
+pub struct KeyGroups {
+    keys: KeyEncoder,
+    encoded: Rows,
+}
+
+impl KeyGroups {
+    /// Makes it for rows of `schema` whose key is in `columns`, in this order. Without columns, all rows have one key.
+    ///
+    /// # Errors
+    /// As for [`KeyEncoder::new`].
+    pub fn new(schema: &Schema, columns: &[usize]) -> Result<Self> {
+        let keys = KeyEncoder::new(schema, columns)?;
+        let encoded = keys.room();
+        Ok(Self { keys, encoded })
     }
 
     /// Returns the key group of each row.
@@ -54,12 +84,11 @@ impl KeyGroups {
     /// # Errors
     /// `Internal` when the columns have other types.
     pub fn of(&mut self, rows: &RecordBatch) -> Result<Vec<usize>> {
-        if self.columns.is_empty() {
+        if self.keys.columns.is_empty() {
             return Ok(vec![0; rows.num_rows()]);
         }
-        let keys: Vec<_> = self.columns.iter().map(|column| with_one_zero(rows.column(*column))).collect();
         self.encoded.clear();
-        self.converter.append(&mut self.encoded, &keys)?;
+        self.keys.encode(rows, &mut self.encoded)?;
         Ok(self.encoded.iter().map(|key| key_group(key.data())).collect())
     }
 }

@@ -32,7 +32,7 @@ pub use counters::{Counter, Counters};
 pub use dead_letter::{DeadLetter, Reason};
 pub use error::{Error, ErrorKind, Result, Span};
 pub use graph::{Edge, Exchange, Graph, Node, NodeBody, NodeId, TaskContext};
-pub use key_groups::{KEY_GROUPS, KeyGroups, key_group, subtask_of};
+pub use key_groups::{KEY_GROUPS, KeyEncoder, KeyGroups, key_group, subtask_of};
 pub use lookup::{Found, Lookup, LookupColumns, LookupSpec};
 pub use message::{Barrier, BarrierKind, Epoch, Message, Watermark};
 pub use operator::{Operator, OperatorSpec, Output, StateSize};
