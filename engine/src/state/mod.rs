@@ -19,6 +19,9 @@ mod store;
 mod stored;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 pub use garbage::Garbage;
 pub use inspect::{Listed, Summary, Verified};
 pub use lock::StateLock;
