@@ -78,7 +78,8 @@ fn nested_columns(seed: i32) -> Vec<(Field, ArrayRef)> {
     let offsets = OffsetBuffer::<i32>::from_lengths(lengths);
     let valid = NullBuffer::from((0..N).map(|n| n % 5 != 0).collect::<Vec<_>>());
     let item = Arc::new(Field::new_list_field(dictionary.data_type().clone(), true));
-    let list = ListArray::new(item, offsets.clone(), dictionary.slice(0, total), Some(valid.clone()));
+    let list =
+        ListArray::new(item, offsets.clone(), (dictionary.clone() as ArrayRef).slice(0, total), Some(valid.clone()));
     let inner = Fields::from(vec![
         Field::new("v", DataType::Utf8View, true),
         Field::new("d", dictionary.data_type().clone(), true),
