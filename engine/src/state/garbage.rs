@@ -142,9 +142,6 @@ impl StateStore {
             return Err(Error::conflict(format!("checkpoint {epoch} is the only one of pipeline '{}'", self.pipeline))
                 .with_help("without it the pipeline begins anew; --force deletes it all the same"));
         }
-        if epochs.last() != Some(&epoch) {
-            return self.remove(vec![self.manifest_path(epoch)]).await;
-        }
         let newest = epochs.last() == Some(&epoch);
         self.remove_carefully(self.manifest_path(epoch), newest).await
     }

@@ -202,5 +202,5 @@ fn key_groups_of_stored_rows_never_change() {
     };
     let columns = ["id", "utf8", "dictionary", "view", "binary", "float64", "decimal", "stamp", "list", "struct"];
     let found: Vec<usize> = columns.iter().map(|column| group(column)).collect();
-    assert_eq!(found, Vec::<usize>::new());
+    assert_eq!(found, [3, 41, 41, 41, 41, 95, 193, 87, 210, 181]);
 }
