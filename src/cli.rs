@@ -52,6 +52,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: Data,
     },
+    /// What pipelines would go on from: checkpoints and savepoints.
+    #[command(subcommand)]
+    Checkpoints(Checkpoints),
     /// The event types that are understood.
     #[command(subcommand)]
     Contracts(Contracts),
@@ -88,6 +91,51 @@ pub(crate) struct Data {
     /// Where inbox and store are.
     #[arg(long, value_name = "FOLDER", default_value = ".headwater/data")]
     pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Checkpoints {
+    /// List checkpoints, oldest first, and savepoints.
+    List {
+        #[command(flatten)]
+        state: StateAt,
+    },
+    /// Show where the sources stood, what the operators kept and what the sinks had prepared.
+    Show {
+        /// The number of an epoch, the name of a savepoint, or "latest".
+        #[arg(default_value = "latest")]
+        name: String,
+        #[command(flatten)]
+        state: StateAt,
+    },
+    /// Read every byte and report every fault.
+    Verify {
+        /// The number of an epoch, the name of a savepoint, or "latest"; without it, all.
+        name: Option<String>,
+        #[command(flatten)]
+        state: StateAt,
+    },
+    /// Delete a checkpoint or a savepoint, and what only it needs.
+    Delete {
+        /// The number of an epoch, the name of a savepoint, or "latest".
+        name: String,
+        /// Delete the only checkpoint too: the pipeline then begins anew.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        state: StateAt,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(id = "stored_state")]
+pub(crate) struct StateAt {
+    /// Where the state is: a folder, or s3://BUCKET/PREFIX.
+    #[arg(long, value_name = "URL")]
+    pub(crate) state: String,
+    /// Whose state, where there is that of several pipelines.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

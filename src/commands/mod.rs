@@ -1,6 +1,7 @@
 //! One file per command. Each turns flags into calls and answers into text.
 
 mod analyze;
+mod checkpoints;
 mod contracts;
 mod demo;
 mod generate;
@@ -21,6 +22,7 @@ pub(crate) async fn execute(command: Command) -> Result<ExitCode> {
         Command::Explain { file, analyze: true, parallelism, .. } => run::analyze(&file, parallelism).await?,
         Command::Explain { file, verbose, changes, .. } => run::explain(&file, run::detail(verbose, changes))?,
         Command::Query { sql, data } => query::query(&data.data, &sql)?,
+        Command::Checkpoints(command) => return checkpoints::checkpoints(&command).await,
         Command::Contracts(command) => return contracts::contracts(&command),
         Command::Import(import) => return import::import(&import),
         Command::Generate(command) => generate::generate(&command).await?,

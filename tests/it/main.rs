@@ -2,6 +2,7 @@
 
 mod analyze;
 mod async_functions;
+mod checkpoints;
 mod debezium;
 mod demo;
 mod docs_sql;

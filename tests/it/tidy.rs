@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("datafusion", &["sql"]),
     ("axum", &["api"]),
+    ("object_store", &["engine"]),
     ("arrow-avro", &["connectors"]),
     ("rdkafka", &["connectors"]),
     ("redis", &["connectors"]),
