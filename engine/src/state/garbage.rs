@@ -6,12 +6,13 @@
 use super::StateStore;
 use super::failure::failed;
 use super::manifest::Manifest;
-use super::store::AT_ONCE;
+use super::store::{AT_ONCE, ManifestKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// In a bucket that nobody can lock, a part that no manifest names may be that of another process. One that is this
@@ -79,16 +80,31 @@ impl StateStore {
         let mut kept: BTreeSet<String> = self.mine().files().cloned().collect();
         let mut manifests = self.files("manifests").await?;
         manifests.extend(self.files("savepoints").await?);
-        let paths = manifests.into_iter().map(|file| file.location).filter(|path| !gone.contains(path));
-        let read = stream::iter(paths.collect::<Vec<_>>()).map(|path| async move {
-            match self.read_manifest(&path).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                result => result.map(Some),
-            }
-        });
-        let manifests: Vec<Option<Manifest>> = read.buffered(AT_ONCE).try_collect().await?;
-        kept.extend(manifests.iter().flatten().flat_map(Manifest::files).cloned());
+        manifests.retain(|file| !gone.contains(&file.location));
+        let keys: Vec<ManifestKey> =
+            manifests.into_iter().map(|file| (file.location.clone(), file.size, written_ms(&file))).collect();
+        self.mine().read.retain(|key, _| keys.contains(key));
+        let read = stream::iter(keys).map(|key| self.names(key)).buffered(AT_ONCE);
+        let named: Vec<Arc<BTreeSet<String>>> = read.try_collect().await?;
+        kept.extend(named.iter().flat_map(|names| names.iter()).cloned());
         Ok(kept)
+    }
+
+    /// Returns the parts that a manifest names; it is read once.
+    async fn names(&self, key: ManifestKey) -> Result<Arc<BTreeSet<String>>> {
+        if let Some(known) = self.mine().read.get(&key) {
+            return Ok(known.clone());
+        }
+        match self.read_manifest(&key.0).await {
+            // Somebody has deleted it meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Arc::default()),
+            Err(error) => Err(error),
+            Ok(manifest) => {
+                let names: Arc<BTreeSet<String>> = Arc::new(manifest.files().cloned().collect());
+                self.mine().read.insert(key, names.clone());
+                Ok(names)
+            }
+        }
     }
 
     /// Removes parts that no manifest names: what a crash left behind. It is called at the start, with the lock held

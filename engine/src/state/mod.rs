@@ -18,6 +18,7 @@ mod seen;
 mod store;
 mod stored;
 mod tables;
+mod transfer;
 
 #[cfg(test)]
 mod tests;

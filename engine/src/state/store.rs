@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use headwater_core::{Epoch, Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -42,7 +42,12 @@ pub(super) struct Mine {
     pub(super) unnamed: BTreeSet<String>,
     /// Parts of the checkpoint that this process goes on from, until the next one.
     pub(super) held: BTreeSet<String>,
+    /// What manifests name that have been read: they never change.
+    pub(super) read: HashMap<ManifestKey, Arc<BTreeSet<String>>>,
 }
+
+/// A manifest as it is listed: its path, its length, and when it was written.
+pub(super) type ManifestKey = (Path, u64, i64);
 
 impl Mine {
     pub(super) fn files(&self) -> impl Iterator<Item = &String> {
@@ -269,8 +274,7 @@ impl StateStore {
         self.mine().unnamed.insert(file.clone());
         let path = self.part_path(&file);
         let length = bytes.len() as u64;
-        let written = self.store.put(&path, PutPayload::from(bytes)).await;
-        written.map_err(|error| failed(format!("cannot write '{}'", self.shown(&path)), error))?;
+        self.put(&path, bytes).await?;
         Ok(Part { file, bytes: length, rows, removed, checksum, subtask: name.subtask })
     }
 
@@ -282,7 +286,7 @@ impl StateStore {
         let path = self.part_path(&part.file);
         let shown = self.shown(&path);
         let broken = |what: String| Error::data(format!("the part '{shown}' {what}")).with_help(BROKEN);
-        let bytes = match self.read(&path).await {
+        let bytes = match self.get(&path, part.bytes).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(broken("is missing".to_owned())),
             result => result?,
         };
