@@ -55,6 +55,22 @@ impl Idle {
         (thing.last, thing.is_touched) = (None, false);
     }
 
+    /// Returns the end of the epoch in which a thing was touched last, once that epoch has ended.
+    pub(crate) fn last(&self, slot: u32) -> Option<i64> {
+        self.things.get(slot as usize).and_then(|thing| thing.last)
+    }
+
+    /// Takes a thing over from a snapshot, with what [`Idle::last`] said of it. One that was stored without a time,
+    /// before there was anything to forget, counts as touched in the first epoch that ends.
+    pub(crate) fn restore(&mut self, slot: u32, last: Option<i64>) {
+        let Some(last) = last else { return self.touch(slot) };
+        let thing = self.thing(slot);
+        thing.last = Some(last);
+        if !std::mem::replace(&mut thing.is_due, true) {
+            self.due.entry(last).or_default().push(slot);
+        }
+    }
+
     /// Ends an epoch and returns what is to be forgotten now; the caller forgets it, without a call of
     /// [`Idle::gone`].
     pub(crate) fn expire(&mut self, now: EventTime) -> Vec<u32> {

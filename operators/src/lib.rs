@@ -12,6 +12,7 @@ mod as_of_join;
 mod async_call;
 #[cfg(test)]
 mod bounded;
+mod changed_slots;
 mod debezium;
 mod decode_contract;
 mod dedup;
@@ -38,6 +39,7 @@ mod restarts;
 mod row_table;
 mod session;
 mod set_operation;
+mod state_table;
 mod temporal_filter;
 mod temporal_join;
 #[cfg(test)]

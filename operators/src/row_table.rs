@@ -45,6 +45,11 @@ impl RowCodec {
         Ok(Self { parser: converter.parser(), converter, types })
     }
 
+    /// The types of the columns.
+    pub(crate) fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
     pub(crate) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
         debug_assert_eq!(columns.len(), self.types.len());
         if self.types.is_empty() {
@@ -87,6 +92,23 @@ impl RowTable {
 
     pub(crate) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
         self.codec.encode(columns)
+    }
+
+    /// Returns the columns of encoded rows, of which some may be gone.
+    pub(crate) fn decode<'a>(&self, rows: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        self.codec.decode(rows)
+    }
+
+    /// The types of the columns.
+    pub(crate) fn types(&self) -> &[DataType] {
+        self.codec.types()
+    }
+
+    /// Returns the numbers of all rows, in order.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        let mut slots: Vec<u32> = self.table.iter().copied().collect();
+        slots.sort_unstable();
+        slots
     }
 
     /// One more than the greatest number that was ever given.

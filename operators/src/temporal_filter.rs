@@ -7,15 +7,21 @@
 //! A condition compares a value of the row with a function of the present that never falls. When it changes is found
 //! by bisection on that function, so calendar intervals and truncated dates are as exact as fixed ones.
 
+use crate::changed_slots::ChangedSlots;
 use crate::expression::{Evaluated, engine_error, evaluate_or_bury, sql};
 use crate::held_watermarks::HeldWatermarks;
 use crate::row_table::RowTable;
+use crate::state_table::{
+    Named, TIME, as_numbers, as_times, keyed_table, named, numbers, removed_keys, route_by, rows_of, stored_columns,
+    times, unknown_table,
+};
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampNanosecondArray};
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
-    Barrier, Batch, Error, EventTime, Operator, OperatorSpec, Output, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Error, EventTime, Operator, OperatorSpec, Output, Result, Route, Snapshot, StateSize, StateTable,
+    TaskContext, Watermark,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,6 +79,7 @@ pub struct TemporalBound {
 pub struct TemporalFilter {
     bounds: Vec<TemporalBound>,
     schema: SchemaRef,
+    input_changing: bool,
 }
 
 impl TemporalFilter {
@@ -89,7 +96,14 @@ impl TemporalFilter {
                 return Err(error.with_help("use a shorter interval: times lie between 1677 and 2262"));
             }
         }
-        Ok(Self { bounds, schema })
+        Ok(Self { bounds, schema, input_changing: false })
+    }
+
+    /// Says that the input retracts rows. All columns must decide then which subtask gets a row, so that a retraction
+    /// meets the row that it takes back.
+    #[must_use]
+    pub fn over_changes(self) -> Self {
+        Self { input_changing: true, ..self }
     }
 
     /// Returns the schema of the present: one column `now()`, nanoseconds in UTC.
@@ -136,6 +150,8 @@ impl OperatorSpec for TemporalFilter {
             touched: Vec::new(),
             held: HeldWatermarks::default(),
             size: StateSize::default(),
+            changed: ChangedSlots::default(),
+            ids: (!self.input_changing).then(|| Ids::new(context)),
         }))
     }
 }
@@ -163,6 +179,52 @@ struct TemporalFilterOperator {
     touched: Vec<u32>,
     held: HeldWatermarks,
     size: StateSize,
+    changed: ChangedSlots,
+    /// What rows are known by in snapshots where any subtask may have them; otherwise they are known by their columns.
+    ids: Option<Ids>,
+}
+
+/// Names for rows that no other subtask and no other run gives: two subtasks may keep equal rows, and after a restart
+/// another one may have to say that a row is gone.
+struct Ids {
+    /// The epoch that the run goes on from, which no later run does, unless nothing of this one was stored.
+    run: i64,
+    subtask: i64,
+    n: i64,
+    of_slots: Vec<[i64; 3]>,
+}
+
+const ID_COLUMNS: [&str; 3] = ["run", "subtask", "number"];
+
+impl Ids {
+    fn new(context: &TaskContext) -> Self {
+        let run = context.restored.map_or(0, |epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX));
+        Self { run, subtask: i64::try_from(context.subtask).unwrap_or(i64::MAX), n: 0, of_slots: Vec::new() }
+    }
+
+    fn set(&mut self, slot: u32, id: [i64; 3]) {
+        let index = slot as usize;
+        self.of_slots.resize(self.of_slots.len().max(index + 1), [0; 3]);
+        self.of_slots[index] = id;
+    }
+
+    fn give(&mut self, slot: u32) {
+        self.n += 1;
+        self.set(slot, [self.run, self.subtask, self.n]);
+    }
+
+    /// The bytes of the name of a row.
+    fn key(&self, slot: u32) -> Box<[u8]> {
+        self.of_slots[slot as usize].iter().flat_map(|part| part.to_be_bytes()).collect()
+    }
+
+    fn columns(keys: &[Box<[u8]>]) -> Vec<Named> {
+        let part = |key: &[u8], at: usize| -> i64 {
+            key.chunks_exact(8).nth(at).and_then(|part| part.try_into().ok()).map_or(0, i64::from_be_bytes)
+        };
+        let column = |at: usize| numbers(keys.iter().map(|key| part(key, at)));
+        ID_COLUMNS.iter().enumerate().map(|(at, name)| ((*name).to_owned(), column(at))).collect()
+    }
 }
 
 /// Returns for each value the first present at which the function has reached it, or is past it.
@@ -216,16 +278,22 @@ impl TemporalFilterOperator {
     fn keep(&mut self, row: &[u8], diff: i64, (from, to): (i64, i64)) {
         let (slot, is_new) = self.rows.intern(row);
         if is_new {
-            self.kept.resize_with(self.rows.n_slots().max(self.kept.len()), Kept::default);
-            self.kept[slot as usize] = Kept { n: 0, shown: 0, from, to, is_there: true };
-            for time in [from, to].into_iter().filter(|time| *time > self.now.0 && *time < i64::MAX) {
-                self.due.entry(time).or_default().push(slot);
-            }
-            self.size.rows += 1;
-            self.size.bytes += row.len() as u64;
+            self.add(slot, Kept { n: 0, shown: 0, from, to, is_there: true });
+            self.ids.iter_mut().for_each(|ids| ids.give(slot));
         }
         self.kept[slot as usize].n += diff;
         self.touched.push(slot);
+        self.changed.touch(slot);
+    }
+
+    fn add(&mut self, slot: u32, kept: Kept) {
+        for time in [kept.from, kept.to].into_iter().filter(|time| *time > self.now.0 && *time < i64::MAX) {
+            self.due.entry(time).or_default().push(slot);
+        }
+        self.kept.resize_with(self.rows.n_slots().max(self.kept.len()), Kept::default);
+        self.kept[slot as usize] = kept;
+        self.size.rows += 1;
+        self.size.bytes += self.rows.row(slot).len() as u64;
     }
 
     /// Returns the change of what is shown of a row, and forgets the row if nothing can come of it.
@@ -237,6 +305,9 @@ impl TemporalFilterOperator {
         let wanted = if kept.from <= self.now.0 && self.now.0 < kept.to { kept.n } else { 0 };
         let change = wanted - kept.shown;
         kept.shown = wanted;
+        if change != 0 {
+            self.changed.touch(slot);
+        }
         change
     }
 
@@ -246,6 +317,10 @@ impl TemporalFilterOperator {
             *kept = Kept::default();
             self.size.rows -= 1;
             self.size.bytes -= self.rows.row(slot).len() as u64;
+            match &self.ids {
+                Some(ids) => self.changed.gone(slot, &ids.key(slot)),
+                None => self.changed.gone(slot, self.rows.row(slot)),
+            };
             self.rows.remove(slot);
         }
     }
@@ -266,7 +341,47 @@ impl TemporalFilterOperator {
         out.emit(if retracts { Batch::changing(rows, Int64Array::from(diffs))? } else { Batch::append_only(rows) });
         Ok(())
     }
+
+    /// What is kept of rows besides themselves.
+    fn kept_columns(&self, slots: &[u32]) -> Vec<Named> {
+        let kept = || slots.iter().map(|slot| &self.kept[*slot as usize]);
+        vec![
+            ("n".to_owned(), numbers(kept().map(|kept| kept.n))),
+            ("shown".to_owned(), numbers(kept().map(|kept| kept.shown))),
+            ("from".to_owned(), times(kept().map(|kept| Some(kept.from)))),
+            ("to".to_owned(), times(kept().map(|kept| Some(kept.to)))),
+        ]
+    }
+
+    /// Lays changed rows out for any subtask.
+    fn table_for_anyone(&mut self) -> Result<Option<StateTable>> {
+        let taken = self.changed.take(|| self.rows.slots());
+        if taken.slots.is_empty() && taken.removed.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<Box<[u8]>> =
+            self.ids.iter().flat_map(|ids| taken.slots.iter().map(|slot| ids.key(*slot))).collect();
+        let mut columns = Ids::columns(&ids);
+        columns.extend(named(self.spec.schema.fields(), self.rows.columns(&taken.slots)?));
+        columns.extend(self.kept_columns(&taken.slots));
+        let rows = rows_of(columns, taken.slots.len())?;
+        let removed = removed_keys(Ids::columns(&taken.removed), taken.removed.len())?;
+        let key = (0..ID_COLUMNS.len()).collect();
+        Ok(Some(StateTable { name: ROWS, key, route: Route::Anyone, rows, removed }))
+    }
+
+    /// Lays changed rows out for the subtask that retractions of them come to.
+    fn table_by_row(&mut self) -> Result<Option<StateTable>> {
+        let route = route_by(self.context.route(0), Some)?;
+        let taken = self.changed.take(|| self.rows.slots());
+        let values = self.kept_columns(&taken.slots);
+        keyed_table((ROWS, route), (&self.rows, self.spec.schema.fields()), taken, values)
+    }
 }
+
+/// The only table of the state. The time up to which rows were looked at is not part of it: the first barrier after a
+/// restart says a time that is not before it, and until then nothing is decided for good.
+const ROWS: &str = "rows";
 
 impl Operator for TemporalFilterOperator {
     fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
@@ -308,6 +423,48 @@ impl Operator for TemporalFilterOperator {
             self.forget_if_done(slot);
         }
         self.held.release(out);
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let table = if self.ids.is_some() { self.table_for_anyone()? } else { self.table_by_row()? };
+        Ok(Snapshot { tables: table.into_iter().collect() })
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if table != ROWS {
+            return Err(unknown_table(table));
+        }
+        let n_ids = if self.ids.is_some() { ID_COLUMNS.len() } else { 0 };
+        let n_columns = self.rows.types().len();
+        let (ids, row, kept) =
+            (vec![DataType::Int64; n_ids], self.rows.types(), [DataType::Int64, DataType::Int64, TIME, TIME]);
+        let columns = stored_columns(table, &rows, ids.iter().chain(row).chain(&kept))?;
+        let ids: Vec<Vec<i64>> = columns[..n_ids].iter().map(as_numbers).collect::<Result<_>>()?;
+        let encoded = self.rows.encode(&columns[n_ids..n_ids + n_columns])?;
+        let kept = &columns[n_ids + n_columns..];
+        let (n, shown, from, to) =
+            (as_numbers(&kept[0])?, as_numbers(&kept[1])?, as_times(&kept[2])?, as_times(&kept[3])?);
+        for row in 0..rows.num_rows() {
+            let (slot, is_new) = self.rows.intern(encoded.get(row));
+            let id = self.ids.as_ref().map(|_| [ids[0][row], ids[1][row], ids[2][row]]);
+            if is_new {
+                let (from, to) = (from[row].unwrap_or(i64::MIN), to[row].unwrap_or(i64::MAX));
+                self.add(slot, Kept { n: n[row], shown: shown[row], from, to, is_there: true });
+                self.ids.iter_mut().zip(id).for_each(|(ids, id)| ids.set(slot, id));
+                self.changed.restored(slot);
+                continue;
+            }
+            // Two former subtasks had equal rows: from now on they are one, and known by one name.
+            let kept = &mut self.kept[slot as usize];
+            (kept.n, kept.shown) = (kept.n + n[row], kept.shown + shown[row]);
+            self.ids.iter_mut().zip(id).for_each(|(ids, id)| {
+                self.changed.gone(slot, &ids.key(slot));
+                ids.set(slot, id);
+            });
+            self.changed.restored(slot);
+            self.changed.touch(slot);
+        }
         Ok(())
     }
 

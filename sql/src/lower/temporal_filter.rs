@@ -9,7 +9,7 @@ use crate::windows::unmarked;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
-use headwater_core::{Error, Result};
+use headwater_core::{Error, Exchange, Result};
 use headwater_operators::{TemporalBound, TemporalFilter};
 
 impl Scope<'_> {
@@ -52,9 +52,15 @@ impl Lowering<'_> {
                 });
             }
         }
+        // What may be taken back must be found again, by another subtask after a restart too.
+        if flow.changing {
+            let all = (0..flow.schema.fields().len()).collect();
+            flow = self.exchange(flow, Exchange::Hash(all), scope);
+        }
         let rows = flow.rows();
         let schema = unmarked(&flow.schema).map_err(|e| scope.fail(e))?;
         let operator = TemporalFilter::new(bounds, rows).map_err(|e| e.with_place(scope.place.start()))?;
+        let operator = if flow.changing { operator.over_changes() } else { operator };
         let changing = flow.changing || operator.retracts();
         let mut flow = flow.then(operator, schema);
         flow.changing = changing;
