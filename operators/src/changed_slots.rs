@@ -93,7 +93,12 @@ pub(crate) struct ChangedRows {
 }
 
 impl ChangedRows {
-    /// Notes changes from now on.
+    /// Makes one that notes changes at once.
+    pub(crate) fn started() -> Self {
+        Self { is_on: true, rows: HashMap::new() }
+    }
+
+    /// Notes changes from now on: something was taken over from a snapshot.
     pub(crate) fn start(&mut self) {
         self.is_on = true;
     }

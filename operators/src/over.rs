@@ -6,9 +6,11 @@
 //! their other columns. Its state is every row that is there with its shown values; partitions of a window over event
 //! time are shown once, when the window closes, and freed.
 
+use crate::changed_slots::ChangedRows;
 use crate::expression::{check_columns, check_relabel, duration_words, engine_error};
 use crate::partitioned::{Changed, Logic, OrderBy, PartitionLayout, PartitionOperator};
 use crate::row_table::{EncodedRows, RowCodec};
+use crate::state_table::{Named, as_flags, as_numbers, flags, numbers, optional_rows};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion_physical_expr::window::WindowExpr;
@@ -171,16 +173,22 @@ impl Functions {
 impl Logic for Functions {
     type Partition = Partition;
     type Value = Box<[u8]>;
+    /// How often the row is there, and values that are shown.
+    type Stored = (i64, Option<Box<[u8]>>);
 
-    fn change(&mut self, partition: &mut Partition, row: &[u8], diff: i64) {
+    fn change(&mut self, partition: &mut Partition, row: &[u8], diff: i64, noted: &mut ChangedRows) {
         if let Some(entry) = partition.rows.get_mut(row) {
             entry.n += diff;
             if entry.n == 0 && entry.shown.is_empty() {
                 partition.rows.remove(row);
                 partition.bytes -= row.len() as u64;
+                noted.gone(row);
+            } else {
+                noted.note(row, true);
             }
             return;
         }
+        noted.note(row, false);
         partition.bytes += row.len() as u64;
         partition.rows.insert(row.into(), Entry { n: diff, shown: Vec::new() });
     }
@@ -194,10 +202,12 @@ impl Logic for Functions {
         partition: &mut Partition,
         layout: &PartitionLayout,
         changed: &mut Changed<Box<[u8]>>,
+        noted: &mut ChangedRows,
     ) -> Result<()> {
         let values = self.compute(partition, layout)?;
         let mut next = 0;
         for (row, entry) in &mut partition.rows {
+            let n_changes = changed.len();
             let n = usize::try_from(entry.n).unwrap_or(0);
             for copy in 0..n {
                 let value = values.get(next + copy);
@@ -217,25 +227,76 @@ impl Logic for Functions {
             for gone in entry.shown.drain(n..) {
                 changed.push(row.clone(), gone, -1);
             }
+            if changed.len() > n_changes {
+                noted.note(row, true);
+            }
             next += n;
         }
         let mut freed = 0;
         partition.rows.retain(|row, entry| {
             let stays = entry.n != 0 || !entry.shown.is_empty();
-            freed += if stays { 0 } else { row.len() as u64 };
+            if !stays {
+                freed += row.len() as u64;
+                noted.gone(row);
+            }
             stays
         });
         partition.bytes -= freed;
         Ok(())
     }
 
-    fn drop_overdrawn(&self, partition: &mut Partition) {
+    fn drop_overdrawn(&self, partition: &mut Partition, noted: &mut ChangedRows) {
         let mut freed = 0;
         partition.rows.retain(|row, entry| {
-            freed += if entry.n < 0 { row.len() as u64 } else { 0 };
+            if entry.n < 0 {
+                freed += row.len() as u64;
+                noted.gone(row);
+            }
             entry.n >= 0
         });
         partition.bytes -= freed;
+    }
+
+    fn rows<'a>(&self, partition: &'a Partition) -> Vec<&'a [u8]> {
+        partition.rows.keys().map(AsRef::as_ref).collect()
+    }
+
+    fn stored(&self, partition: &Partition, row: &[u8]) -> Vec<Self::Stored> {
+        match partition.rows.get(row) {
+            Some(Entry { n, shown }) if shown.is_empty() => vec![(*n, None)],
+            Some(Entry { n, shown }) => shown.iter().map(|values| (*n, Some(values.clone()))).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    fn stored_types(&self) -> Vec<DataType> {
+        [DataType::Int64, DataType::Boolean].iter().chain(&self.types).cloned().collect()
+    }
+
+    fn store(&self, stored: Vec<Self::Stored>) -> Result<Vec<Named>> {
+        let shown = optional_rows(&self.values, stored.iter().map(|(_, shown)| shown.as_deref()))?;
+        let names = self.functions.iter().map(|function| format!("shown {}", function.name()));
+        let mut columns = vec![
+            ("n".to_owned(), numbers(stored.iter().map(|(n, _)| *n))),
+            ("is_shown".to_owned(), flags(stored.iter().map(|(_, shown)| shown.is_some()))),
+        ];
+        columns.extend(names.zip(shown));
+        Ok(columns)
+    }
+
+    fn restore(&self, rows: &[(u32, &[u8])], partitions: &mut [Partition], stored: &[ArrayRef]) -> Result<()> {
+        let (n, is_shown) = (as_numbers(&stored[0])?, as_flags(&stored[1])?);
+        let values = self.values.encode(&stored[2..])?;
+        for (index, (slot, row)) in rows.iter().enumerate() {
+            let partition = &mut partitions[*slot as usize];
+            if !partition.rows.contains_key(*row) {
+                partition.bytes += row.len() as u64;
+            }
+            let entry = partition.rows.entry((*row).into()).or_default();
+            entry.n = n[index];
+            entry.shown.extend(is_shown[index].then(|| values.get(index).into()));
+        }
+        Ok(())
     }
 
     fn columns(&self, values: Vec<Box<[u8]>>) -> Result<Vec<ArrayRef>> {

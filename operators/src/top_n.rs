@@ -4,8 +4,10 @@
 //! over changes all that are there. Rows that are equal in the order are ordered by their other columns, so the answer
 //! does not depend on the order of arrival. A barrier costs the number of wanted rows of each touched partition.
 
+use crate::changed_slots::ChangedRows;
 use crate::expression::{check_columns, check_relabel, duration_words};
 use crate::partitioned::{Changed, Logic, OrderBy, PartitionLayout, PartitionOperator};
+use crate::state_table::{Named, as_numbers, numbers};
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use headwater_core::{Operator, OperatorSpec, Result, StateSize, TaskContext};
@@ -156,7 +158,7 @@ struct Partition {
 
 impl First {
     /// Forgets rows behind the last one that can matter.
-    fn trim(&self, partition: &mut Partition) {
+    fn trim(&self, partition: &mut Partition, noted: &mut ChangedRows) {
         let Some(keeps) = self.keeps.and_then(|n| i64::try_from(n).ok()) else { return };
         while partition.n > keeps {
             let Some(mut last) = partition.rows.last_entry() else { return };
@@ -164,45 +166,65 @@ impl First {
             if *last.get() > surplus {
                 *last.get_mut() -= surplus;
                 partition.n -= surplus;
+                noted.note(last.key(), true);
             } else {
                 let (row, n) = last.remove_entry();
                 partition.n -= n;
                 partition.bytes -= row.len() as u64;
+                noted.gone(&row);
             }
         }
+    }
+
+    /// The rows that are to be shown, in order.
+    fn wanted(&self, partition: &Partition) -> Vec<Box<[u8]>> {
+        let as_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let all = partition.rows.iter();
+        let copies = all.flat_map(|(row, n)| std::iter::repeat_n(row, usize::try_from(*n).unwrap_or(0)));
+        let wanted = copies.skip(as_usize(self.skip)).take(self.fetch.map_or(usize::MAX, as_usize));
+        wanted.cloned().collect()
     }
 }
 
 impl Logic for First {
     type Partition = Partition;
     type Value = u64;
+    /// How often the row is there. What is shown follows from that: between two barriers it is what is wanted.
+    type Stored = i64;
 
-    fn change(&mut self, partition: &mut Partition, row: &[u8], diff: i64) {
+    fn change(&mut self, partition: &mut Partition, row: &[u8], diff: i64, noted: &mut ChangedRows) {
         partition.n += diff;
         match partition.rows.get_mut(row) {
             Some(n) if *n + diff == 0 => {
                 partition.rows.remove(row);
                 partition.bytes -= row.len() as u64;
+                noted.gone(row);
             }
-            Some(n) => *n += diff,
+            Some(n) => {
+                *n += diff;
+                noted.note(row, true);
+            }
             None => {
+                noted.note(row, false);
                 partition.rows.insert(row.into(), diff);
                 partition.bytes += row.len() as u64;
             }
         }
-        self.trim(partition);
+        self.trim(partition, noted);
     }
 
     fn is_empty(&self, partition: &Partition) -> bool {
         partition.rows.is_empty() && partition.shown.is_empty()
     }
 
-    fn show(&mut self, partition: &mut Partition, _: &PartitionLayout, changed: &mut Changed<u64>) -> Result<()> {
-        let as_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        let all = partition.rows.iter();
-        let copies = all.flat_map(|(row, n)| std::iter::repeat_n(row, usize::try_from(*n).unwrap_or(0)));
-        let wanted = copies.skip(as_usize(self.skip)).take(self.fetch.map_or(usize::MAX, as_usize));
-        let wanted: Vec<Box<[u8]>> = wanted.cloned().collect();
+    fn show(
+        &mut self,
+        partition: &mut Partition,
+        _: &PartitionLayout,
+        changed: &mut Changed<u64>,
+        _: &mut ChangedRows,
+    ) -> Result<()> {
+        let wanted = self.wanted(partition);
         let shown = std::mem::replace(&mut partition.shown, wanted.clone());
         // Without the places, what only moves has not changed: the operator folds the two changes into none.
         let place = |index: usize| if self.has_rank { self.skip + index as u64 + 1 } else { 0 };
@@ -223,15 +245,48 @@ impl Logic for First {
         Ok(())
     }
 
-    fn drop_overdrawn(&self, partition: &mut Partition) {
+    fn drop_overdrawn(&self, partition: &mut Partition, noted: &mut ChangedRows) {
         let (mut freed, mut owed) = (0, 0);
         partition.rows.retain(|row, n| {
             if *n < 0 {
                 (freed, owed) = (freed + row.len() as u64, owed + *n);
+                noted.gone(row);
             }
             *n >= 0
         });
         (partition.bytes, partition.n) = (partition.bytes - freed, partition.n - owed);
+    }
+
+    fn rows<'a>(&self, partition: &'a Partition) -> Vec<&'a [u8]> {
+        partition.rows.keys().map(AsRef::as_ref).collect()
+    }
+
+    fn stored(&self, partition: &Partition, row: &[u8]) -> Vec<i64> {
+        partition.rows.get(row).copied().into_iter().collect()
+    }
+
+    fn stored_types(&self) -> Vec<DataType> {
+        vec![DataType::Int64]
+    }
+
+    fn store(&self, stored: Vec<i64>) -> Result<Vec<Named>> {
+        Ok(vec![("n".to_owned(), numbers(stored))])
+    }
+
+    fn restore(&self, rows: &[(u32, &[u8])], partitions: &mut [Partition], stored: &[ArrayRef]) -> Result<()> {
+        for ((slot, row), n) in rows.iter().zip(as_numbers(&stored[0])?) {
+            let partition = &mut partitions[*slot as usize];
+            partition.rows.insert((*row).into(), n);
+            partition.n += n;
+            partition.bytes += row.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn restore_end(&self, partition: &mut Partition, is_shown: bool) {
+        if is_shown {
+            partition.shown = self.wanted(partition);
+        }
     }
 
     fn columns(&self, values: Vec<u64>) -> Result<Vec<ArrayRef>> {

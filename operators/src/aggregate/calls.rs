@@ -4,10 +4,13 @@
 
 use super::Aggregate;
 use super::state::{Rows, State, state_of};
+use super::values::{GroupKeys, Values, call_of, values_table};
+use crate::state_table::{Named, unknown_table};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute;
+use arrow::datatypes::DataType;
 use datafusion_physical_expr::PhysicalExpr;
-use headwater_core::{Batch, Error, Result};
+use headwater_core::{Batch, Error, Result, Route, StateTable};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -80,8 +83,55 @@ impl Calls {
         self.states.iter().map(|state| state.bytes()).sum()
     }
 
-    /// Forgets a group.
-    pub(crate) fn clear(&mut self, slot: u32) {
-        self.states.iter_mut().for_each(|state| state.clear(slot));
+    /// Forgets a group; `key` is what a snapshot knows it by, `None` where none does.
+    pub(crate) fn clear(&mut self, slot: u32, key: Option<&[u8]>) {
+        self.states.iter_mut().for_each(|state| state.clear(slot, key));
+    }
+
+    /// Lays out what takes one row for each of some groups.
+    pub(super) fn save(&mut self, slots: &[u32]) -> Result<Vec<Named>> {
+        let mut columns = Vec::new();
+        for (call, state) in self.states.iter_mut().enumerate() {
+            columns
+                .extend(state.save(slots)?.into_iter().map(|(name, column)| (format!("call_{call} {name}"), column)));
+        }
+        Ok(columns)
+    }
+
+    /// The types of the columns of [`Calls::save`].
+    pub(super) fn saved_types(&self) -> Vec<DataType> {
+        self.states.iter().flat_map(|state| state.saved_types()).collect()
+    }
+
+    /// Takes over what [`Calls::save`] laid out.
+    pub(super) fn restore(&mut self, slots: &[u32], mut columns: &[ArrayRef]) -> Result<()> {
+        for state in &mut self.states {
+            let (own, rest) = columns.split_at(state.saved_types().len());
+            state.restore(slots, own)?;
+            columns = rest;
+        }
+        Ok(())
+    }
+
+    /// Lays out the changed rows of groups, a table for each call that keeps them; `slots` are all groups.
+    pub(super) fn values_tables(
+        &mut self,
+        groups: &dyn GroupKeys,
+        slots: impl Fn() -> Vec<u32>,
+        route: &Route,
+    ) -> Result<Vec<StateTable>> {
+        let mut tables = Vec::new();
+        for (call, state) in self.states.iter_mut().enumerate() {
+            if let Some(values) = state.values() {
+                tables.extend(values_table(values, call, groups, &slots, route.clone())?);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// The rows of groups that the call with this table keeps.
+    pub(super) fn values_of(&mut self, table: &str) -> Result<&mut dyn Values> {
+        let state = call_of(table).and_then(|call| self.states.get_mut(call));
+        state.and_then(|state| state.values()).ok_or_else(|| unknown_table(table))
     }
 }

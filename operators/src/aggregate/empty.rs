@@ -3,12 +3,14 @@
 //! It never shows anything; it names the groups that the aggregation then takes for its own. Its state is every key that
 //! was seen and the window up to which it has been looked after: what bounds it is the number of keys.
 
+use crate::changed_slots::ChangedSlots;
 use crate::functions::WindowRule;
 use crate::functions::window_rule::Window;
 use crate::row_table::RowTable;
-use arrow::array::{ArrayRef, StructArray, TimestampNanosecondArray};
-use arrow::datatypes::{DataType, SchemaRef};
-use headwater_core::{Error, Result};
+use crate::state_table::{TIME, as_times, keyed_table, route_by, stored_columns, times};
+use arrow::array::{ArrayRef, RecordBatch, StructArray, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use headwater_core::{Error, Result, StateTable};
 use std::sync::Arc;
 
 /// How many windows without rows are made at one time: more is a mistake in the data rather than a report.
@@ -38,7 +40,11 @@ pub(crate) struct Empties {
     due: i64,
     /// The end of the newest window that has rows.
     newest: i64,
+    changed: ChangedSlots,
 }
+
+/// The name of the table of keys.
+pub(super) const KEYS: &str = "keys";
 
 /// Groups that are missing: their columns, and the end of the window of each.
 pub(crate) struct Missing {
@@ -52,7 +58,8 @@ impl Empties {
         let types = (0..columns.len()).filter(is_key).map(|index| schema.field(index).data_type().clone());
         let (schema, columns) = (schema.clone(), columns.to_vec());
         let keys = RowTable::new(types)?;
-        Ok(Self { rule, schema, columns, keys, next: Vec::new(), due: i64::MAX, newest: i64::MIN })
+        let (next, changed) = (Vec::new(), ChangedSlots::default());
+        Ok(Self { rule, schema, columns, keys, next, due: i64::MAX, newest: i64::MIN, changed })
     }
 
     /// Takes note of groups with rows: all group columns, and for some rows of them the end of the window.
@@ -70,7 +77,10 @@ impl Empties {
                 self.next.push(window);
             }
             let next = &mut self.next[key as usize];
-            *next = (*next).min(window);
+            if is_new || window < *next {
+                *next = window;
+                self.changed.touch(key);
+            }
             self.due = self.due.min(next.1);
             self.newest = self.newest.max(window.1);
         }
@@ -89,6 +99,9 @@ impl Empties {
         let mut windows: Vec<Window> = Vec::new();
         self.due = i64::MAX;
         for (key, next) in (0..).zip(&mut self.next) {
+            if is_closed(next.1) && next.1 <= last && next.1 < i64::MAX {
+                self.changed.touch(key);
+            }
             while is_closed(next.1) && next.1 <= last && next.1 < i64::MAX {
                 keys.push(key);
                 windows.push(*next);
@@ -101,7 +114,7 @@ impl Empties {
             self.due = self.due.min(next.1);
         }
         let mut others = self.keys.columns(&keys)?.into_iter();
-        let times = |of: &dyn Fn(&Window) -> i64| -> ArrayRef {
+        let moments = |of: &dyn Fn(&Window) -> i64| -> ArrayRef {
             Arc::new(TimestampNanosecondArray::from_iter_values(windows.iter().map(of)))
         };
         let lost = || Error::internal("the key of a window without rows was lost");
@@ -109,16 +122,66 @@ impl Empties {
         for (index, part) in self.columns.iter().enumerate() {
             columns.push(match part {
                 None => others.next().ok_or_else(lost)?,
-                Some(WindowColumn::Start) => times(&|window| window.0),
-                Some(WindowColumn::End) => times(&|window| window.1),
-                Some(WindowColumn::Time) => times(&|window| window.1 - 1),
+                Some(WindowColumn::Start) => moments(&|window| window.0),
+                Some(WindowColumn::End) => moments(&|window| window.1),
+                Some(WindowColumn::Time) => moments(&|window| window.1 - 1),
                 Some(WindowColumn::Whole) => {
                     let DataType::Struct(fields) = self.schema.field(index).data_type() else { return Err(lost()) };
-                    let parts = vec![times(&|window| window.0), times(&|window| window.1)];
+                    let parts = vec![moments(&|window| window.0), moments(&|window| window.1)];
                     Arc::new(StructArray::try_new(fields.clone(), parts, None)?)
                 }
             });
         }
         Ok(Some(Missing { columns, ends: windows.iter().map(|window| window.1).collect() }))
+    }
+
+    /// The end of the newest window that has rows.
+    pub(crate) fn newest(&self) -> i64 {
+        self.newest
+    }
+
+    /// Takes over which window was the newest to a former subtask: the newest of all is the last that is shown.
+    pub(crate) fn restore_newest(&mut self, newest: i64) {
+        self.newest = self.newest.max(newest);
+    }
+
+    fn fields(&self) -> Vec<FieldRef> {
+        let fields = self.schema.fields().iter().zip(&self.columns);
+        fields.filter(|(_, part)| part.is_none()).map(|(field, _)| field.clone()).collect()
+    }
+
+    /// Lays out the keys that have changed; `place` says which group column holds a column of the input.
+    pub(crate) fn snapshot(
+        &mut self,
+        exchange: &[usize],
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Result<Option<StateTable>> {
+        let is_key = |group: usize| self.columns[group].is_none();
+        let among_keys = |group: usize| is_key(group).then(|| (0..group).filter(|other| is_key(*other)).count());
+        let route = route_by(exchange, |column| place(column).and_then(among_keys))?;
+        let taken = self.changed.take(|| self.keys.slots());
+        let next = |of: fn(&Window) -> i64| times(taken.slots.iter().map(|key| Some(of(&self.next[*key as usize]))));
+        let values =
+            vec![("next_start".to_owned(), next(|window| window.0)), ("next_end".to_owned(), next(|window| window.1))];
+        let fields = self.fields();
+        keyed_table((KEYS, route), (&self.keys, &fields), taken, values)
+    }
+
+    /// Takes over rows of the table of keys.
+    pub(crate) fn restore(&mut self, rows: &RecordBatch) -> Result<()> {
+        let columns = stored_columns(KEYS, rows, self.keys.types().iter().chain(&[TIME, TIME]))?;
+        let (keys, next) = columns.split_at(columns.len() - 2);
+        let (encoded, start, end) = (self.keys.encode(keys)?, as_times(&next[0])?, as_times(&next[1])?);
+        for row in 0..rows.num_rows() {
+            let window = (start[row].unwrap_or(i64::MIN), end[row].unwrap_or(i64::MAX));
+            let (key, is_new) = self.keys.intern(encoded.get(row));
+            if !is_new {
+                return Err(Error::data(format!("a key is twice in the table '{KEYS}' of the state")));
+            }
+            self.next.push(window);
+            self.due = self.due.min(window.1);
+            self.changed.restored(key);
+        }
+        Ok(())
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! It never knows how the state of an aggregate is kept; see `operator` for what is kept and what bounds it.
 
+mod accumulators;
 mod calls;
 mod empty;
+mod multisets;
 mod operator;
+mod pane_snapshot;
 mod panes;
+mod snapshot;
 mod state;
+mod values;
 mod weighted;
 mod windows;
 
@@ -16,8 +21,10 @@ use crate::functions::tumble::window_fields;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion_physical_expr::expressions::Column;
 pub use empty::WindowColumn;
 use headwater_core::{Error, Operator, OperatorSpec, Result, TaskContext};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An aggregate function over some rows of each group.
@@ -265,6 +272,14 @@ impl OperatorSpec for Aggregate {
             _ => Ok(Box::new(operator::AggregateOperator::new(self, context)?)),
         }
     }
+}
+
+/// Finds the group expressions that are columns of the input: for each such column, which group column it is.
+fn places(group: &[Arc<dyn PhysicalExpr>]) -> BTreeMap<usize, usize> {
+    let place = |(place, expr): (usize, &Arc<dyn PhysicalExpr>)| {
+        expr.downcast_ref::<Column>().map(|column| (column.index(), place))
+    };
+    group.iter().enumerate().filter_map(place).collect()
 }
 
 fn describe_call(call: &AggregateCall) -> String {

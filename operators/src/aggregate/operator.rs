@@ -7,7 +7,8 @@
 use super::calls::Calls;
 use super::empty::{Empties, Missing};
 use super::windows::Windows;
-use super::{Aggregate, Emit, Windowing};
+use super::{Aggregate, Emit, Windowing, places};
+use crate::changed_slots::ChangedSlots;
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
 use crate::held_watermarks::HeldWatermarks;
 use crate::idle::Idle;
@@ -17,44 +18,52 @@ use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::utils::normalize_float_zero;
 use headwater_core::{
-    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, Snapshot, StateSize, TaskContext, Watermark,
 };
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What is known of a group besides its key and its calls.
 #[derive(Default)]
-struct Group {
-    multiplicity: i64,
+pub(super) struct Group {
+    pub(super) multiplicity: i64,
     /// The values of the calls in the row that was last emitted.
-    shown: Option<Box<[u8]>>,
-    touched: bool,
+    pub(super) shown: Option<Box<[u8]>>,
+    pub(super) touched: bool,
     /// The end of its window.
-    end: i64,
+    pub(super) end: i64,
 }
 
 pub(crate) struct AggregateOperator {
-    schema: SchemaRef,
-    context: TaskContext,
-    n_keys: usize,
-    calls: Calls,
-    keys: RowTable,
-    groups: Vec<Group>,
-    values: RowCodec,
-    windows: Option<Windows>,
-    empties: Option<Empties>,
+    pub(super) schema: SchemaRef,
+    pub(super) context: TaskContext,
+    pub(super) n_keys: usize,
+    pub(super) calls: Calls,
+    pub(super) keys: RowTable,
+    pub(super) groups: Vec<Group>,
+    pub(super) values: RowCodec,
+    pub(super) windows: Option<Windows>,
+    pub(super) empties: Option<Empties>,
     /// Groups without rows have a result too.
-    shows_empty: bool,
+    pub(super) shows_empty: bool,
     /// Each window is shown once and for all: nothing needs to be remembered of what was shown.
-    shows_once: bool,
+    pub(super) shows_once: bool,
     /// Groups come and never change.
-    only_grows: bool,
+    pub(super) only_grows: bool,
     /// Rows wait for the barrier, so a watermark must not overtake them.
-    holds_watermark: bool,
-    held: HeldWatermarks,
-    touched: Vec<u32>,
-    idle: Option<Idle>,
+    pub(super) holds_watermark: bool,
+    pub(super) held: HeldWatermarks,
+    pub(super) touched: Vec<u32>,
+    pub(super) idle: Option<Idle>,
     /// Of the rows that were last shown.
-    shown_bytes: u64,
+    pub(super) shown_bytes: u64,
+    /// For each column of the input, the group column that is it.
+    pub(super) places: BTreeMap<usize, usize>,
+    pub(super) changed: ChangedSlots,
+    /// How many groups were taken over from a snapshot.
+    pub(super) n_restored: usize,
+    /// What was last stored of the watermark and the newest window.
+    pub(super) stored_time: Option<(EventTime, i64)>,
 }
 
 impl AggregateOperator {
@@ -86,6 +95,10 @@ impl AggregateOperator {
             touched: Vec::new(),
             idle: spec.ttl_ns.map(Idle::new),
             shown_bytes: 0,
+            places: places(&spec.group),
+            changed: ChangedSlots::default(),
+            n_restored: 0,
+            stored_time: None,
         };
         if n_keys == 0 {
             operator.keys.intern(&[]);
@@ -95,7 +108,7 @@ impl AggregateOperator {
         Ok(operator)
     }
 
-    fn grow(&mut self) {
+    pub(super) fn grow(&mut self) {
         let n_slots = self.keys.n_slots();
         self.groups.resize_with(n_slots.max(self.groups.len()), Group::default);
         self.calls.grow(n_slots);
@@ -109,6 +122,7 @@ impl AggregateOperator {
         if let Some(idle) = &mut self.idle {
             idle.touch(slot);
         }
+        self.changed.touch(slot);
     }
 
     /// Gives each row the number of its group.
@@ -153,6 +167,7 @@ impl AggregateOperator {
                 self.groups.resize_with(self.keys.n_slots().max(self.groups.len()), Group::default);
                 self.groups[slot as usize].end = end;
                 windows.add(slot, end);
+                self.changed.touch(slot);
             }
         }
         self.grow();
@@ -221,6 +236,8 @@ impl AggregateOperator {
                 self.shown_bytes += value.len() as u64;
             }
         }
+        gone.iter().for_each(|(slot, _)| self.changed.touch(*slot));
+        come.iter().for_each(|slot| self.changed.touch(*slot));
         self.shown_bytes -= gone.iter().map(|(_, value)| value.len() as u64).sum::<u64>();
         let order: Vec<u32> = gone.iter().map(|(slot, _)| *slot).chain(come.iter().copied()).collect();
         let groups = &self.groups;
@@ -247,7 +264,9 @@ impl AggregateOperator {
     fn free(&mut self, slot: u32) {
         let group = std::mem::take(&mut self.groups[slot as usize]);
         self.shown_bytes -= group.shown.map_or(0, |shown| shown.len() as u64);
-        self.calls.clear(slot);
+        let key = self.keys.row(slot);
+        let is_stored = self.changed.gone(slot, key);
+        self.calls.clear(slot, is_stored.then_some(key));
         self.keys.remove(slot);
     }
 }
@@ -288,6 +307,18 @@ impl Operator for AggregateOperator {
         }
         self.held.hold(watermark);
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.save()
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        self.take_over(table, &rows)
+    }
+
+    fn restore_end(&mut self) -> Result<()> {
+        self.check_restored()
     }
 
     fn state_size(&self) -> StateSize {

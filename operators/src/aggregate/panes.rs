@@ -4,8 +4,10 @@
 //! panes are merged; no row is copied. The state is that of the calls for each key and pane, until the last window that
 //! holds the pane is closed: the watermark bounds it.
 
-use super::Aggregate;
 use super::calls::Calls;
+use super::pane_snapshot::pane_key;
+use super::{Aggregate, places};
+use crate::changed_slots::ChangedSlots;
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
 use crate::functions::WindowRule;
 use crate::functions::window_rule::{Located, Window};
@@ -17,23 +19,23 @@ use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
 use datafusion_common::utils::normalize_float_zero;
 use headwater_core::{
-    Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, Snapshot, StateSize, TaskContext, Watermark,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The group of each key, by the number of the key.
-type Groups = BTreeMap<u32, u32>;
+pub(super) type Groups = BTreeMap<u32, u32>;
 
 /// Numbers for groups.
 #[derive(Default)]
-struct Slots {
-    n: u32,
+pub(super) struct Slots {
+    pub(super) n: u32,
     free: Vec<u32>,
 }
 
 impl Slots {
-    fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.n += 1;
             self.n - 1
@@ -42,25 +44,41 @@ impl Slots {
 }
 
 pub(super) struct PaneOperator {
-    schema: SchemaRef,
-    context: TaskContext,
-    rule: Arc<WindowRule>,
+    pub(super) schema: SchemaRef,
+    pub(super) context: TaskContext,
+    pub(super) rule: Arc<WindowRule>,
     /// Which group column is the time of the row, in whose place the window is put.
-    time: usize,
-    n_groups: usize,
-    calls: Calls,
-    keys: RowTable,
+    pub(super) time: usize,
+    pub(super) n_groups: usize,
+    pub(super) calls: Calls,
+    pub(super) keys: RowTable,
     /// In how many panes each key is.
-    n_panes: Vec<usize>,
-    slots: Slots,
-    panes: BTreeMap<i64, Groups>,
+    pub(super) n_panes: Vec<usize>,
+    pub(super) slots: Slots,
+    pub(super) panes: BTreeMap<i64, Groups>,
     /// Rows without a time: their group closes when the input ends.
-    timeless: Groups,
+    pub(super) timeless: Groups,
     /// Windows that hold a pane and are not closed, by end and start.
-    open: BTreeSet<(i64, i64)>,
+    pub(super) open: BTreeSet<(i64, i64)>,
     /// Panes by the end of the last window that holds them.
-    expiring: BTreeMap<i64, BTreeSet<i64>>,
-    watermark: EventTime,
+    pub(super) expiring: BTreeMap<i64, BTreeSet<i64>>,
+    pub(super) watermark: EventTime,
+    /// For each column of the input, the group column that is it.
+    pub(super) places: BTreeMap<usize, usize>,
+    /// What each group belongs to.
+    pub(super) owners: Vec<Owner>,
+    pub(super) changed: ChangedSlots,
+    /// How many groups were taken over from a snapshot.
+    pub(super) n_restored: usize,
+    /// What was last stored of the watermark.
+    pub(super) stored_watermark: EventTime,
+}
+
+/// What a group belongs to: a pane, or none where its rows have no time, and a key.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Owner {
+    pub(super) pane: Option<i64>,
+    pub(super) key: u32,
 }
 
 impl PaneOperator {
@@ -83,10 +101,15 @@ impl PaneOperator {
             open: BTreeSet::new(),
             expiring: BTreeMap::new(),
             watermark: EventTime::MIN,
+            places: places(&spec.group),
+            owners: Vec::new(),
+            changed: ChangedSlots::default(),
+            n_restored: 0,
+            stored_watermark: EventTime::MIN,
         })
     }
 
-    fn is_closed(&self, end: i64) -> bool {
+    pub(super) fn is_closed(&self, end: i64) -> bool {
         self.watermark > EventTime::MIN && self.watermark.0 >= end.saturating_sub(1)
     }
 
@@ -135,29 +158,43 @@ impl PaneOperator {
         let mut slots = Vec::with_capacity(located.len());
         for (row, located) in located.iter().enumerate() {
             let (key, _) = self.keys.intern(encoded.get(row));
-            self.n_panes.resize(self.keys.n_slots().max(self.n_panes.len()), 0);
-            let groups = if no_time[row] {
-                &mut self.timeless
-            } else {
-                let pane = located.pane.0;
-                if !self.panes.contains_key(&pane) {
-                    let open = located.windows.iter().filter(|(_, end)| !self.is_closed(*end));
-                    let open: Vec<(i64, i64)> = open.map(|(start, end)| (*end, *start)).collect();
-                    let last = open.iter().map(|(end, _)| *end).max().unwrap_or(i64::MAX);
-                    self.open.extend(open);
-                    self.expiring.entry(last).or_default().insert(pane);
-                }
-                self.panes.entry(pane).or_default()
-            };
-            let n_panes = &mut self.n_panes[key as usize];
-            let slots_of_groups = &mut self.slots;
-            slots.push(*groups.entry(key).or_insert_with(|| {
-                *n_panes += 1;
-                slots_of_groups.take()
-            }));
+            let pane = (!no_time[row]).then_some(located.pane.0);
+            if let Some(pane) = pane.filter(|pane| !self.panes.contains_key(pane)) {
+                self.open(pane, &located.windows);
+            }
+            let slot = self.group(pane, key);
+            self.changed.touch(slot);
+            slots.push(slot);
         }
         self.calls.grow(self.slots.n as usize);
         Ok(slots)
+    }
+
+    /// Notes which windows will need a pane, and when it is not needed any more.
+    pub(super) fn open(&mut self, pane: i64, windows: &[Window]) {
+        let open = windows.iter().filter(|(_, end)| !self.is_closed(*end));
+        let open: Vec<(i64, i64)> = open.map(|(start, end)| (*end, *start)).collect();
+        let last = open.iter().map(|(end, _)| *end).max().unwrap_or(i64::MIN);
+        self.open.extend(open);
+        self.expiring.entry(last).or_default().insert(pane);
+    }
+
+    /// Returns the group of a key in a pane.
+    pub(super) fn group(&mut self, pane: Option<i64>, key: u32) -> u32 {
+        self.n_panes.resize(self.keys.n_slots().max(self.n_panes.len()), 0);
+        let groups = match pane {
+            Some(pane) => self.panes.entry(pane).or_default(),
+            None => &mut self.timeless,
+        };
+        if let Some(slot) = groups.get(&key) {
+            return *slot;
+        }
+        let slot = self.slots.take();
+        groups.insert(key, slot);
+        self.n_panes[key as usize] += 1;
+        self.owners.resize(self.owners.len().max(self.slots.n as usize), Owner::default());
+        self.owners[slot as usize] = Owner { pane, key };
+        slot
     }
 
     /// Emits one row for each key of a window.
@@ -207,14 +244,17 @@ impl PaneOperator {
         Ok((whole, made))
     }
 
-    fn free(&mut self, slot: u32) {
-        self.calls.clear(slot);
+    /// Frees a group; `key` is what a snapshot knows it by, `None` where none does.
+    fn free(&mut self, slot: u32, key: Option<&[u8]>) {
+        self.calls.clear(slot, key);
         self.slots.free.push(slot);
     }
 
     fn expire(&mut self, groups: &Groups) {
         for (key, slot) in groups {
-            self.free(*slot);
+            let stored_as = pane_key(&self.keys, self.owners[*slot as usize]);
+            let is_stored = self.changed.gone(*slot, &stored_as);
+            self.free(*slot, is_stored.then_some(&stored_as));
             let n_panes = &mut self.n_panes[*key as usize];
             *n_panes -= 1;
             if *n_panes == 0 {
@@ -255,7 +295,7 @@ impl Operator for PaneOperator {
                 self.open.remove(&(end, start));
                 let (groups, made) = self.merged((start, end))?;
                 self.show(Some((start, end)), &groups, out)?;
-                made.into_iter().for_each(|slot| self.free(slot));
+                made.into_iter().for_each(|slot| self.free(slot, None));
             }
             while let Some(end) = self.expiring.keys().next().copied().filter(|end| self.is_closed(*end)) {
                 for pane in self.expiring.remove(&end).unwrap_or_default() {
@@ -271,6 +311,18 @@ impl Operator for PaneOperator {
         }
         out.watermark(watermark);
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.save()
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        self.take_over(table, &rows)
+    }
+
+    fn restore_end(&mut self) -> Result<()> {
+        self.reopen()
     }
 
     fn state_size(&self) -> StateSize {

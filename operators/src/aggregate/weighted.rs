@@ -3,7 +3,9 @@
 //! They never keep a row, but for `DISTINCT`. Sums wrap at the width of their type, as DataFusion's do.
 
 use super::state::{Rows, State};
-use crate::row_table::RowCodec;
+use super::values::{ChangedValues, Values};
+use crate::row_table::{ROW_BYTES, RowCodec};
+use crate::state_table::{Named, as_numbers, numbers};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, UInt64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, UInt64Type};
@@ -52,7 +54,22 @@ impl State for Counted {
         Ok(Arc::new(Int64Array::from_iter_values(counts)))
     }
 
-    fn clear(&mut self, slot: u32) {
+    fn saved_types(&self) -> Vec<DataType> {
+        vec![DataType::Int64]
+    }
+
+    fn save(&mut self, slots: &[u32]) -> Result<Vec<Named>> {
+        Ok(vec![("count".to_owned(), numbers(slots.iter().map(|slot| self.counts[*slot as usize])))])
+    }
+
+    fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        for (slot, count) in slots.iter().zip(as_numbers(&columns[0])?) {
+            self.counts[*slot as usize] = count;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, slot: u32, _key: Option<&[u8]>) {
         self.counts[slot as usize] = 0;
     }
 
@@ -66,7 +83,13 @@ impl State for Counted {
 pub(crate) struct CountedOnce {
     codec: RowCodec,
     groups: Vec<OnceGroup>,
+    /// Of the rows and how often each is there.
+    n_bytes: u64,
+    changed: ChangedValues,
 }
+
+/// What a row takes besides its own bytes.
+const ENTRY_BYTES: usize = ROW_BYTES + size_of::<i64>();
 
 #[derive(Default)]
 struct OnceGroup {
@@ -77,7 +100,33 @@ struct OnceGroup {
 
 impl CountedOnce {
     pub(crate) fn new(types: Vec<DataType>) -> Result<Self> {
-        Ok(Self { codec: RowCodec::new(types.into_iter())?, groups: Vec::new() })
+        let (codec, changed) = (RowCodec::new(types.into_iter())?, ChangedValues::default());
+        Ok(Self { codec, groups: Vec::new(), n_bytes: 0, changed })
+    }
+}
+
+impl Values for CountedOnce {
+    fn codec(&self) -> &RowCodec {
+        &self.codec
+    }
+
+    fn count(&self, slot: u32, row: &[u8]) -> Option<i64> {
+        self.groups[slot as usize].counts.get(row).copied()
+    }
+
+    fn rows(&self, slot: u32) -> Vec<&[u8]> {
+        self.groups[slot as usize].counts.keys().map(AsRef::as_ref).collect()
+    }
+
+    fn add(&mut self, slot: u32, row: &[u8], n: i64) {
+        let group = &mut self.groups[slot as usize];
+        group.n_there += i64::from(n > 0);
+        group.counts.insert(row.into(), n);
+        self.n_bytes += (row.len() + ENTRY_BYTES) as u64;
+    }
+
+    fn changed(&mut self) -> &mut ChangedValues {
+        &mut self.changed
     }
 }
 
@@ -103,10 +152,15 @@ impl State for CountedOnce {
             group.n_there += i64::from(after > 0) - i64::from(before > 0);
             if after == 0 {
                 group.counts.remove(key);
+                self.changed.gone(*slot, key);
+                self.n_bytes -= (key.len() + ENTRY_BYTES) as u64;
             } else if let Some(count) = group.counts.get_mut(key) {
                 *count = after;
+                self.changed.note(*slot, key, true);
             } else {
                 group.counts.insert(key.into(), after);
+                self.changed.note(*slot, key, false);
+                self.n_bytes += (key.len() + ENTRY_BYTES) as u64;
             }
         }
         Ok(())
@@ -116,11 +170,18 @@ impl State for CountedOnce {
         let taken = std::mem::take(&mut self.groups[from as usize]);
         let group = &mut self.groups[into as usize];
         for (key, n) in &taken.counts {
-            let count = group.counts.entry(key.clone()).or_default();
+            let n_bytes = &mut self.n_bytes;
+            let count = group.counts.entry(key.clone()).or_insert_with(|| {
+                *n_bytes += (key.len() + ENTRY_BYTES) as u64;
+                0
+            });
             group.n_there += i64::from(*count + n > 0) - i64::from(*count > 0);
             *count += n;
         }
-        group.counts.retain(|_, n| *n != 0);
+        group.counts.retain(|key, n| {
+            self.n_bytes -= if *n == 0 { (key.len() + ENTRY_BYTES) as u64 } else { 0 };
+            *n != 0
+        });
         self.groups[from as usize] = taken;
         Ok(())
     }
@@ -130,8 +191,18 @@ impl State for CountedOnce {
         Ok(Arc::new(Int64Array::from_iter_values(counts)))
     }
 
-    fn clear(&mut self, slot: u32) {
-        self.groups[slot as usize] = OnceGroup::default();
+    fn values(&mut self) -> Option<&mut dyn Values> {
+        Some(self)
+    }
+
+    fn clear(&mut self, slot: u32, key: Option<&[u8]>) {
+        let OnceGroup { counts, .. } = std::mem::take(&mut self.groups[slot as usize]);
+        self.n_bytes -= counts.keys().map(|row| (row.len() + ENTRY_BYTES) as u64).sum::<u64>();
+        self.changed.group_gone(slot, key, counts.keys().map(AsRef::as_ref));
+    }
+
+    fn bytes(&self) -> u64 {
+        self.n_bytes + size_of_val(self.groups.as_slice()) as u64
     }
 }
 
@@ -141,6 +212,9 @@ enum Kind {
     UInt,
     Decimal(u8, i8),
 }
+
+/// How a sum is stored: without the places behind the point that its values may have.
+const SUM_TYPE: DataType = DataType::Decimal128(38, 0);
 
 /// `sum(x)`: null where no `x` is there.
 pub(crate) struct Summed {
@@ -223,7 +297,26 @@ impl State for Summed {
         })
     }
 
-    fn clear(&mut self, slot: u32) {
+    fn saved_types(&self) -> Vec<DataType> {
+        vec![SUM_TYPE, DataType::Int64]
+    }
+
+    fn save(&mut self, slots: &[u32]) -> Result<Vec<Named>> {
+        let (sums, counts): (Vec<i128>, Vec<i64>) = slots.iter().map(|slot| self.sums[*slot as usize]).unzip();
+        let sums = Decimal128Array::from(sums).with_data_type(SUM_TYPE);
+        Ok(vec![("sum".to_owned(), Arc::new(sums)), ("count".to_owned(), numbers(counts))])
+    }
+
+    fn restore(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
+        let sums = columns[0].as_primitive_opt::<Decimal128Type>();
+        let sums = sums.ok_or_else(|| Error::internal("a sum that is no number"))?;
+        for ((slot, sum), count) in slots.iter().zip(sums.values()).zip(as_numbers(&columns[1])?) {
+            self.sums[*slot as usize] = (*sum, count);
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, slot: u32, _key: Option<&[u8]>) {
         self.sums[slot as usize] = (0, 0);
     }
 

@@ -61,6 +61,27 @@ impl Windows {
         groups.entry(end).or_default().push(slot);
     }
 
+    /// Takes a group over from a snapshot. It waits for its window to close even where that was closed before: the next
+    /// watermark finds nothing to show then. So a group whose former subtask was behind the others is shown too.
+    pub(crate) fn restore(&mut self, slot: u32, end: i64) {
+        let groups = if self.windowing.emit == Emit::Final { &mut self.open } else { &mut self.kept };
+        groups.entry(end).or_default().push(slot);
+    }
+
+    /// How far windows are closed.
+    pub(crate) fn watermark(&self) -> EventTime {
+        self.watermark
+    }
+
+    /// Takes over how far the windows of a former subtask were closed.
+    ///
+    /// All subtasks have heard the same watermarks at a barrier, but where a source was idle and is back some may have
+    /// heard of it sooner. The latest counts: what one of them has shown for good must not be shown again, and a row
+    /// that one of them would have refused is a dead letter, not lost.
+    pub(crate) fn restore_watermark(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(watermark);
+    }
+
     /// Whether the results of a window that ends there are shown at barriers.
     pub(crate) fn shows_at_barriers(&self, end: i64) -> bool {
         self.windowing.emit == Emit::Changes || self.is_past(end, 0)

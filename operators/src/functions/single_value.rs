@@ -3,7 +3,7 @@
 //! one value and a count.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::{DataFusionError, Result, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
@@ -39,8 +39,9 @@ impl AggregateUDFImpl for SingleValue {
         Ok(Box::new(Single { empty: value.clone(), value, n_rows: 0 }))
     }
 
-    fn state_fields(&self, _args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        Ok(Vec::new())
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        let value = Field::new("value", args.return_field.data_type().clone(), true);
+        Ok(vec![Arc::new(value), Arc::new(Field::new("n", DataType::Int64, true))])
     }
 }
 
@@ -77,11 +78,18 @@ impl Accumulator for Single {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Err(DataFusionError::NotImplemented("single_value is not computed in parts".to_owned()))
+        Ok(vec![self.value.clone(), ScalarValue::Int64(i64::try_from(self.n_rows).ok())])
     }
 
-    fn merge_batch(&mut self, _states: &[ArrayRef]) -> Result<()> {
-        Err(DataFusionError::NotImplemented("single_value is not computed in parts".to_owned()))
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        for row in 0..states[1].len() {
+            let ScalarValue::Int64(Some(n)) = ScalarValue::try_from_array(&states[1], row)? else { continue };
+            if n > 0 {
+                self.n_rows += usize::try_from(n).unwrap_or(0);
+                self.value = ScalarValue::try_from_array(&states[0], row)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::row_table::{EncodedRows, RowCodec};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::SortOptions;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use headwater_core::{Batch, Result};
 
 /// One column of an order.
@@ -47,9 +47,23 @@ impl PartitionLayout {
     }
 
     pub(super) fn encode(&self, rows: &RecordBatch) -> Result<EncodedRows> {
-        let ordered = self.order.iter().map(|by| rows.column(by.column).clone());
-        let columns: Vec<ArrayRef> = ordered.chain(rows.columns().iter().cloned()).collect();
+        self.encode_columns(rows.columns())
+    }
+
+    pub(super) fn encode_columns(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
+        let ordered = self.order.iter().map(|by| columns[by.column].clone());
+        let columns: Vec<ArrayRef> = ordered.chain(columns.iter().cloned()).collect();
         self.codec.encode(&columns)
+    }
+
+    /// The types of the columns of a row.
+    pub(super) fn types(&self) -> &[DataType] {
+        &self.codec.types()[self.order.len()..]
+    }
+
+    /// How many columns a row has.
+    pub(super) fn n_columns(&self) -> usize {
+        self.types().len()
     }
 
     /// Returns the columns of rows.
@@ -84,7 +98,7 @@ impl<V> Changed<V> {
         self.diffs.push(diff);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.diffs.len()
     }
 

@@ -7,15 +7,16 @@
 
 use super::layout::{Changed, PartitionLayout};
 use super::{Logic, OrderBy};
+use crate::changed_slots::{ChangedRows, ChangedSlots};
 use crate::expression::dead_letter;
 use crate::held_watermarks::HeldWatermarks;
 use crate::idle::Idle;
 use crate::row_table::RowTable;
 use crate::window_ends::window_ends;
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use headwater_core::{
-    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Counter, EventTime, Operator, Output, Reason, Result, Snapshot, StateSize, TaskContext, Watermark,
     consolidate,
 };
 use std::collections::BTreeMap;
@@ -24,29 +25,34 @@ use std::collections::BTreeMap;
 const CHANGES_MAX: usize = 8192;
 
 /// Partitions that belong to windows, by the end of the window.
-struct Closing {
+pub(super) struct Closing {
     /// The partition column that is a window, by index into the input.
-    column: usize,
-    watermark: EventTime,
-    open: BTreeMap<i64, Vec<u32>>,
+    pub(super) column: usize,
+    pub(super) watermark: EventTime,
+    pub(super) open: BTreeMap<i64, Vec<u32>>,
 }
 
 /// Runs a logic over partitions.
 pub(crate) struct PartitionOperator<L: Logic> {
-    logic: L,
-    context: TaskContext,
-    partition_by: Vec<usize>,
-    layout: PartitionLayout,
-    schema: SchemaRef,
-    keys: RowTable,
-    partitions: Vec<L::Partition>,
-    is_touched: Vec<bool>,
-    touched: Vec<u32>,
-    held: HeldWatermarks,
-    closing: Option<Closing>,
+    pub(super) logic: L,
+    pub(super) context: TaskContext,
+    pub(super) partition_by: Vec<usize>,
+    pub(super) layout: PartitionLayout,
+    pub(super) schema: SchemaRef,
+    pub(super) keys: RowTable,
+    pub(super) partitions: Vec<L::Partition>,
+    pub(super) is_touched: Vec<bool>,
+    pub(super) touched: Vec<u32>,
+    pub(super) held: HeldWatermarks,
+    pub(super) closing: Option<Closing>,
     /// Finds partitions that nothing has come for, where they are to be forgotten.
-    idle: Option<Idle>,
-    size: StateSize,
+    pub(super) idle: Option<Idle>,
+    pub(super) size: StateSize,
+    /// Rows of which something else is kept than at the last snapshot.
+    pub(super) changed: ChangedRows,
+    /// Partitions that were touched since then, where that matters.
+    pub(super) changed_keys: ChangedSlots,
+    pub(super) stored_watermark: EventTime,
 }
 
 impl<L: Logic> PartitionOperator<L> {
@@ -76,6 +82,9 @@ impl<L: Logic> PartitionOperator<L> {
             closing,
             idle: None,
             size: StateSize::default(),
+            changed: ChangedRows::default(),
+            changed_keys: ChangedSlots::default(),
+            stored_watermark: EventTime::MIN,
         })
     }
 
@@ -91,7 +100,7 @@ impl<L: Logic> PartitionOperator<L> {
         for slot in slots {
             let partition = &mut self.partitions[*slot as usize];
             let before = self.logic.size(partition);
-            self.logic.show(partition, &self.layout, &mut changed)?;
+            self.logic.show(partition, &self.layout, &mut changed, &mut self.changed)?;
             let after = self.logic.size(partition);
             self.resize(before, after);
             if append_only && changed.len() >= CHANGES_MAX {
@@ -110,7 +119,7 @@ impl<L: Logic> PartitionOperator<L> {
         Ok(())
     }
 
-    fn resize(&mut self, before: StateSize, after: StateSize) {
+    pub(super) fn resize(&mut self, before: StateSize, after: StateSize) {
         self.size.rows = (self.size.rows + after.rows).saturating_sub(before.rows);
         self.size.bytes = (self.size.bytes + after.bytes).saturating_sub(before.bytes);
     }
@@ -119,7 +128,9 @@ impl<L: Logic> PartitionOperator<L> {
         let gone = std::mem::take(&mut self.partitions[slot as usize]);
         let before = self.logic.size(&gone);
         self.resize(before, StateSize::default());
+        self.logic.rows(&gone).into_iter().for_each(|row| self.changed.gone(row));
         self.is_touched[slot as usize] = false;
+        self.changed_keys.gone(slot, self.keys.row(slot));
         self.keys.remove(slot);
     }
 
@@ -168,11 +179,12 @@ impl<L: Logic> Operator for PartitionOperator<L> {
             }
             let partition = &mut self.partitions[slot as usize];
             let before = self.logic.size(partition);
-            self.logic.change(partition, rows.get(row), batch.diff(row));
+            self.logic.change(partition, rows.get(row), batch.diff(row), &mut self.changed);
             let after = self.logic.size(partition);
             self.resize(before, after);
             if let Some(idle) = &mut self.idle {
                 idle.touch(slot);
+                self.changed_keys.touch(slot);
             }
             if !std::mem::replace(&mut self.is_touched[slot as usize], true) && self.closing.is_none() {
                 self.touched.push(slot);
@@ -211,7 +223,7 @@ impl<L: Logic> Operator for PartitionOperator<L> {
             if self.idle.is_some() {
                 let partition = &mut self.partitions[slot as usize];
                 let before = self.logic.size(partition);
-                self.logic.drop_overdrawn(partition);
+                self.logic.drop_overdrawn(partition, &mut self.changed);
                 let after = self.logic.size(partition);
                 self.resize(before, after);
             }
@@ -225,6 +237,18 @@ impl<L: Logic> Operator for PartitionOperator<L> {
         }
         self.held.release(out);
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.save()
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        self.take_over(table, &rows)
+    }
+
+    fn restore_end(&mut self) -> Result<()> {
+        self.end_take_over()
     }
 
     fn state_size(&self) -> StateSize {

@@ -5,6 +5,7 @@
 
 mod operator;
 mod partition;
+mod snapshot;
 
 use crate::aggregate::{Emit, Late};
 use crate::expression::{check_columns, check_relabel, interval_words, sql};

@@ -6,6 +6,7 @@
 use super::Session;
 use super::partition::{Change, Partition, Time};
 use crate::aggregate::{Emit, Late};
+use crate::changed_slots::{ChangedRows, ChangedSlots};
 use crate::expression::{Evaluated, dead_letter, evaluate_or_bury};
 use crate::row_table::{RowCodec, RowTable};
 use arrow::array::{
@@ -15,30 +16,36 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
-    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark,
+    Barrier, Batch, Counter, Error, EventTime, Operator, Output, Reason, Result, Snapshot, StateSize, TaskContext,
+    Watermark,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) struct SessionOperator {
-    schema: SchemaRef,
-    context: TaskContext,
-    exprs: Vec<Arc<dyn PhysicalExpr>>,
-    key_columns: Vec<usize>,
-    gap_ns: i64,
+    pub(super) schema: SchemaRef,
+    pub(super) context: TaskContext,
+    pub(super) exprs: Vec<Arc<dyn PhysicalExpr>>,
+    pub(super) key_columns: Vec<usize>,
+    pub(super) gap_ns: i64,
     /// Whether rows are shown before their session is complete.
-    early: bool,
-    output_changing: bool,
-    time: Time,
-    codec: RowCodec,
-    keys: RowTable,
-    partitions: Vec<Partition>,
+    pub(super) early: bool,
+    pub(super) output_changing: bool,
+    pub(super) time: Time,
+    pub(super) codec: RowCodec,
+    pub(super) keys: RowTable,
+    pub(super) partitions: Vec<Partition>,
     /// When to look at which partition again, at the latest.
-    deadlines: BTreeSet<(i64, u32)>,
+    pub(super) deadlines: BTreeSet<(i64, u32)>,
     /// Rows without a time that may still be taken back, where the output must not; `None` where they are passed on.
-    timeless: Option<BTreeMap<Box<[u8]>, i64>>,
+    pub(super) timeless: Option<BTreeMap<Box<[u8]>, i64>>,
     /// Partitions that may have something to show at the next barrier.
-    touched: BTreeSet<u32>,
+    pub(super) touched: BTreeSet<u32>,
+    /// Rows that have changed since the last snapshot.
+    pub(super) changed: ChangedRows,
+    /// Keys of which another session has been let go.
+    pub(super) changed_keys: ChangedSlots,
+    pub(super) stored_watermark: i64,
 }
 
 impl SessionOperator {
@@ -67,6 +74,9 @@ impl SessionOperator {
             deadlines: BTreeSet::new(),
             timeless: (config.input_changing && !spec.output_changing()).then(BTreeMap::new),
             touched: BTreeSet::new(),
+            changed: ChangedRows::default(),
+            changed_keys: ChangedSlots::default(),
+            stored_watermark: i64::MIN,
         })
     }
 
@@ -105,7 +115,14 @@ impl SessionOperator {
         let Some(timeless) = &mut self.timeless else { return self.emit_timeless(batch, out) };
         let rows = self.codec.encode(batch.rows.columns())?;
         for row in 0..batch.n_rows() {
-            *timeless.entry(rows.get(row).into()).or_default() += batch.diff(row);
+            let (row, diff) = (rows.get(row), batch.diff(row));
+            self.changed.note(row, timeless.contains_key(row));
+            let n = timeless.entry(row.into()).or_default();
+            *n += diff;
+            if *n == 0 {
+                timeless.remove(row);
+                self.changed.gone(row);
+            }
         }
         Ok(())
     }
@@ -113,6 +130,7 @@ impl SessionOperator {
     /// Emits what nothing can take back any more.
     fn end_timeless(&mut self, out: &mut Output) -> Result<()> {
         let Some(timeless) = self.timeless.as_mut().map(std::mem::take) else { return Ok(()) };
+        timeless.keys().for_each(|row| self.changed.gone(row));
         let times = |n: &i64| usize::try_from(*n).unwrap_or(0);
         let rows = timeless.iter().flat_map(|(row, n)| std::iter::repeat_n(&**row, times(n)));
         let columns = self.codec.decode(rows)?;
@@ -138,15 +156,13 @@ impl SessionOperator {
             self.partitions.resize_with(self.keys.n_slots().max(self.partitions.len()), Partition::default);
             let partition = &mut self.partitions[slot as usize];
             let diff = batch.diff(row);
-            match partition.change(*at, rows.get(row), diff, self.gap_ns, self.time) {
+            match partition.change(*at, rows.get(row), diff, (self.gap_ns, self.time), &mut self.changed) {
                 Ok(end) => {
                     self.deadlines.extend(end.map(|end| (end, slot)));
                     self.touched.insert(slot);
                 }
                 Err(end) => {
-                    if partition.is_empty() {
-                        self.keys.remove(slot);
-                    }
+                    self.free_if_empty(slot);
                     let what = if diff > 0 { "row" } else { "retraction" };
                     let end = EventTime(end);
                     let message = format!("the {what} came after its session, which ended at {end}, was closed");
@@ -163,6 +179,7 @@ impl SessionOperator {
         if self.partitions[slot as usize].is_empty() {
             self.partitions[slot as usize] = Partition::default();
             self.touched.remove(&slot);
+            self.changed_keys.gone(slot, self.keys.row(slot));
             self.keys.remove(slot);
         }
     }
@@ -201,8 +218,12 @@ impl Operator for SessionOperator {
                 continue;
             }
             partition.close(self.gap_ns, self.time);
-            changes.extend(partition.show(self.gap_ns, self.time, self.early));
-            let next = partition.let_go(self.gap_ns, self.time);
+            changes.extend(partition.show(self.gap_ns, self.time, self.early, &mut self.changed));
+            let gone = partition.gone();
+            let next = partition.let_go(self.gap_ns, self.time, &mut self.changed);
+            if partition.gone() != gone {
+                self.changed_keys.touch(slot);
+            }
             self.deadlines.extend(next.map(|next| (next, slot)));
             self.free_if_empty(slot);
         }
@@ -226,11 +247,24 @@ impl Operator for SessionOperator {
         for slot in std::mem::take(&mut self.touched) {
             let partition = &mut self.partitions[slot as usize];
             if partition.is_dirty() {
-                changes.extend(partition.show(self.gap_ns, self.time, self.early));
+                changes.extend(partition.show(self.gap_ns, self.time, self.early, &mut self.changed));
             }
             self.free_if_empty(slot);
         }
         self.emit(&changes, out)
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        self.save()
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        self.take_over(table, &rows)
+    }
+
+    fn restore_end(&mut self) -> Result<()> {
+        self.make_sessions();
+        Ok(())
     }
 
     fn state_size(&self) -> StateSize {

@@ -4,13 +4,14 @@
 //! session is let go; where the newest of those ended stays known, so that a row that belongs to it is not taken for a
 //! new session.
 
+use crate::changed_slots::ChangedRows;
 use std::collections::BTreeMap;
 
 /// `[start, end)`.
 pub(super) type Window = (i64, i64);
 
 /// A row that is there a number of times.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Entry {
     pub(super) n: i64,
     /// How often it was shown, and under which window.
@@ -65,6 +66,43 @@ impl Partition {
         self.rows.values().map(BTreeMap::len).sum()
     }
 
+    /// The last row of the newest session that has been let go, while somebody may ask for it.
+    pub(super) fn gone(&self) -> Option<i64> {
+        self.gone
+    }
+
+    /// Returns what is kept of a row.
+    pub(super) fn entry(&self, at: i64, row: &[u8]) -> Option<&Entry> {
+        self.rows.get(&at)?.get(row)
+    }
+
+    /// Returns all rows with their times.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        self.rows.iter().flat_map(|(at, rows)| rows.keys().map(|row| (*at, row.as_ref())))
+    }
+
+    /// Takes a row over from a snapshot.
+    pub(super) fn restore(&mut self, at: i64, row: &[u8], entry: Entry) {
+        self.rows.entry(at).or_default().insert(row.into(), entry);
+    }
+
+    /// Takes over what [`Partition::gone`] said.
+    pub(super) fn restore_gone(&mut self, gone: i64) {
+        self.gone = Some(gone);
+    }
+
+    /// Makes the sessions of restored rows. To all of them the watermark has yet to come: when it does, it finds that
+    /// those which are complete are shown as they should be. Returns when to look again.
+    pub(super) fn restore_sessions(&mut self, gap_ns: i64, time: Time) -> Option<i64> {
+        for (at, _) in self.rows.iter().filter(|(_, rows)| rows.values().any(|entry| entry.n > 0)) {
+            match self.sessions.last_entry() {
+                Some(mut entry) if entry.get().last.saturating_add(gap_ns) >= *at => entry.get_mut().last = *at,
+                _ => drop(self.sessions.insert(*at, Span { last: *at, closed: false })),
+            }
+        }
+        self.look_again(gap_ns, time)
+    }
+
     /// Adds a row or takes one back. Returns the end of its session when that is new, or an error with the end of the
     /// session that is complete already.
     pub(super) fn change(
@@ -72,8 +110,8 @@ impl Partition {
         at: i64,
         row: &[u8],
         diff: i64,
-        gap_ns: i64,
-        time: Time,
+        (gap_ns, time): (i64, Time),
+        changed: &mut ChangedRows,
     ) -> Result<Option<i64>, i64> {
         if let Some(gone) = self.gone.map(|last| last.saturating_add(gap_ns)).filter(|end| at <= *end) {
             return Err(gone);
@@ -86,11 +124,12 @@ impl Partition {
             return Err(end);
         }
         let was_there = self.is_there(at);
+        changed.note(row, self.entry(at, row).is_some());
         let entry = self.rows.entry(at).or_default().entry(row.into()).or_default();
         entry.n += diff;
         let is_void = entry.n == 0 && entry.n_shown == 0;
         if is_void {
-            self.remove(at, row);
+            self.remove(at, row, changed);
         }
         match (was_there, self.is_there(at)) {
             (false, true) => Ok(Some(self.join(at, gap_ns))),
@@ -98,6 +137,7 @@ impl Partition {
                 Ok(end) => Ok(Some(end)),
                 Err(end) => {
                     // Without this row a session would have been complete before: the change comes too late.
+                    changed.note(row, true);
                     self.rows.entry(at).or_default().entry(row.into()).or_default().n -= diff;
                     Err(end)
                 }
@@ -109,7 +149,8 @@ impl Partition {
         }
     }
 
-    fn remove(&mut self, at: i64, row: &[u8]) {
+    fn remove(&mut self, at: i64, row: &[u8], changed: &mut ChangedRows) {
+        changed.gone(row);
         if let Some(rows) = self.rows.get_mut(&at) {
             rows.remove(row);
             if rows.is_empty() {
@@ -201,7 +242,7 @@ impl Partition {
 
     /// Returns what has to be emitted so that what is shown is right. Rows of sessions that are not complete are shown
     /// only on request.
-    pub(super) fn show(&mut self, gap_ns: i64, time: Time, early: bool) -> Vec<Change> {
+    pub(super) fn show(&mut self, gap_ns: i64, time: Time, early: bool, changed: &mut ChangedRows) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut void = Vec::new();
         for (from, to) in self.take_dirty() {
@@ -226,6 +267,7 @@ impl Partition {
                         changes.push((row.clone(), window, n));
                     }
                     (entry.n_shown, entry.shown_in) = (n, window);
+                    changed.note(row, true);
                     if entry.n == 0 {
                         void.push((*at, row.clone()));
                     }
@@ -233,13 +275,13 @@ impl Partition {
             }
         }
         for (at, row) in void {
-            self.remove(at, &row);
+            self.remove(at, &row, changed);
         }
         changes
     }
 
     /// Lets sessions go that no late row may change any more. Returns when to look again.
-    pub(super) fn let_go(&mut self, gap_ns: i64, time: Time) -> Option<i64> {
+    pub(super) fn let_go(&mut self, gap_ns: i64, time: Time, changed: &mut ChangedRows) -> Option<i64> {
         debug_assert!(self.dirty.is_empty(), "what is let go has been shown");
         let end = |last: i64| last.saturating_add(gap_ns);
         let is_past = |last: i64| time.has_reached(end(last).saturating_add(time.lateness_ns));
@@ -248,14 +290,20 @@ impl Partition {
         for (start, last) in past {
             self.sessions.remove(&start);
             let times: Vec<i64> = self.rows.range(start..=last).map(|(at, _)| *at).collect();
-            times.iter().for_each(|at| drop(self.rows.remove(at)));
+            for row in times.iter().filter_map(|at| self.rows.remove(at)).flat_map(BTreeMap::into_keys) {
+                changed.gone(&row);
+            }
             self.gone = self.gone.max(Some(last));
         }
+        let is_forgotten = |last: i64| time.has_reached(end(end(last)).saturating_add(time.lateness_ns));
+        self.gone = self.gone.filter(|last| !is_forgotten(*last));
+        self.look_again(gap_ns, time)
+    }
+
+    /// Returns when a watermark may change something.
+    fn look_again(&self, gap_ns: i64, time: Time) -> Option<i64> {
+        let end = |last: i64| last.saturating_add(gap_ns);
         let forgotten = self.gone.map(|last| end(end(last)).saturating_add(time.lateness_ns));
-        let forgotten = forgotten.filter(|at| !time.has_reached(*at));
-        if forgotten.is_none() {
-            self.gone = None;
-        }
         let next =
             |span: &Span| if span.closed { end(span.last).saturating_add(time.lateness_ns) } else { end(span.last) };
         self.sessions.values().map(next).chain(forgotten).min()
