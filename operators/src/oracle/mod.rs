@@ -5,6 +5,7 @@
 
 mod aggregates;
 mod joins;
+mod partitions;
 mod set_operations;
 mod windows;
 

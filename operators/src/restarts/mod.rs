@@ -11,7 +11,7 @@ use crate::oracle::Table;
 use crate::testing::context;
 use arrow::array::UInt32Array;
 use headwater_core::{
-    Barrier, Batch, Counter, KeyGroups, Message, Operator, OperatorSpec, Output, Result, Snapshot, StateSize,
+    Barrier, Batch, Counter, Epoch, KeyGroups, Message, Operator, OperatorSpec, Output, Result, Snapshot, StateSize,
     Watermark, subtask_of,
 };
 use model::StoredState;
@@ -81,7 +81,7 @@ pub(crate) fn restarting<'a>(spec: &'a dyn OperatorSpec, routes: &[&[usize]], se
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
     let routes: Vec<Vec<usize>> = routes.iter().map(|columns| columns.to_vec()).collect();
     let parallelism = if has_key(&routes) { rng.random_range(1..=PARALLELISM_MAX) } else { 1 };
-    let subtasks = (0..parallelism).map(|number| build(spec, &routes, number, parallelism)).collect();
+    let subtasks = (0..parallelism).map(|number| build(spec, &routes, (number, parallelism), None)).collect();
     let uninterrupted = spec.build(&context().with_routes(routes.clone())).expect("the operator builds");
     N_BUILT.fetch_add(1, Ordering::Relaxed);
     let (stored, shown) = (StoredState::default(), Default::default());
@@ -98,8 +98,14 @@ fn has_key(routes: &[Vec<usize>]) -> bool {
     !routes.is_empty() && routes.iter().all(|columns| !columns.is_empty())
 }
 
-fn build(spec: &dyn OperatorSpec, routes: &[Vec<usize>], number: usize, parallelism: usize) -> Subtask {
-    let context = context().with_subtask(number, parallelism).with_routes(routes.to_vec());
+/// Makes a subtask (which of how many) in a run that goes on from an epoch, or begins.
+fn build(
+    spec: &dyn OperatorSpec,
+    routes: &[Vec<usize>],
+    (number, parallelism): (usize, usize),
+    restored: Option<Epoch>,
+) -> Subtask {
+    let context = context().with_subtask(number, parallelism).with_routes(routes.to_vec()).with_restored(restored);
     Subtask { operator: spec.build(&context).expect("the operator builds"), watermark: None }
 }
 
@@ -141,7 +147,8 @@ impl Restarting<'_> {
             return;
         }
         let parallelism = if has_key(&self.routes) { self.rng.random_range(1..=PARALLELISM_MAX) } else { 1 };
-        self.subtasks = (0..parallelism).map(|n| build(self.spec, &self.routes, n, parallelism)).collect();
+        let restored = Some(Epoch(self.n_restarts as u64 + 1));
+        self.subtasks = (0..parallelism).map(|n| build(self.spec, &self.routes, (n, parallelism), restored)).collect();
         for (number, subtask) in self.subtasks.iter_mut().enumerate() {
             self.stored.restore((number, parallelism), subtask.operator.as_mut(), &mut self.rng);
             let taken_over = subtask.operator.snapshot().expect("a snapshot");
