@@ -72,6 +72,9 @@ pub(super) struct ChangedValues {
 
 type GoneValue = (Box<[u8]>, Box<[u8]>);
 
+/// A row of a group with how often it is there.
+type ThereValue = (u32, Box<[u8]>, i64);
+
 impl ChangedValues {
     fn group(&mut self, slot: u32) -> &mut ChangedRows {
         self.groups.entry(slot).or_insert_with(ChangedRows::started)
@@ -116,7 +119,7 @@ pub(super) fn values_table(
 ) -> Result<Option<StateTable>> {
     let ChangedValues { is_on, groups: changed, gone } = std::mem::take(values.changed());
     values.changed().start();
-    let (mut there, mut removed): (Vec<(u32, Box<[u8]>, i64)>, Vec<GoneValue>) = (Vec::new(), Vec::new());
+    let (mut there, mut removed): (Vec<ThereValue>, Vec<GoneValue>) = (Vec::new(), Vec::new());
     if is_on {
         for (slot, mut rows) in changed {
             for row in rows.take().unwrap_or_default() {

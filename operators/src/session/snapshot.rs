@@ -21,6 +21,9 @@ const PASSED: &str = "passed";
 /// A row with its time, where it has one, and what is kept of it.
 type Kept<'a> = (&'a [u8], Option<i64>, Entry);
 
+/// What was found of a row: its time, where it has one, and what is kept of it.
+type Found = Option<(Option<i64>, Entry)>;
+
 impl SessionOperator {
     fn input_fields(&self) -> &[FieldRef] {
         &self.schema.fields()[..self.schema.fields().len() - 1]
@@ -77,7 +80,7 @@ impl SessionOperator {
     }
 
     /// Finds what is kept of rows: the time of each and its entry.
-    fn find(&self, rows: &[Box<[u8]>]) -> Result<Vec<Option<(Option<i64>, Entry)>>> {
+    fn find(&self, rows: &[Box<[u8]>]) -> Result<Vec<Found>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
