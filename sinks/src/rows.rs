@@ -1,12 +1,15 @@
 //! Rows as text: JSON lines, Debezium JSON lines and CSV. Pure; timestamps are ISO 8601 in UTC with a `Z`.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StructArray, UInt32Array};
 use arrow::csv::WriterBuilder as CsvBuilder;
+use arrow::datatypes::{Field, Schema};
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 use arrow::row::{Row, RowConverter, Rows, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use headwater_core::{Batch, Error, Options, Result, consolidate};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Seconds, and a fraction of three, six or nine digits when it is not zero.
 const TIMESTAMP: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
@@ -72,6 +75,33 @@ pub(crate) fn json(rows: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
     let mut writer: LineDelimitedWriter<_> = builder.build::<_, LineDelimited>(out);
     writer.write(rows)?;
     Ok(writer.finish()?)
+}
+
+/// Dates as `2026-01-31`, decimals with all their digits, and whatever else Arrow can show.
+pub(crate) fn shown(column: &ArrayRef) -> Result<Vec<Option<String>>> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    let text = |row| match column.is_null(row) {
+        true => Ok(None),
+        false => Ok(Some(formatter.value(row).try_to_string()?)),
+    };
+    (0..column.len()).map(text).collect()
+}
+
+/// Nested values as JSON.
+pub(crate) fn nested(field: &Field, column: &ArrayRef) -> Result<Vec<Option<String>>> {
+    const WRAPPED: &str = "v";
+    let wrapped = Arc::new(field.clone().with_name(WRAPPED));
+    let rows = RecordBatch::from(StructArray::from(vec![(wrapped.clone(), column.clone())]));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![wrapped])), rows.columns().to_vec())?;
+    let mut lines = Vec::new();
+    json(&rows, &mut lines)?;
+    let n_before = format!("{{\"{WRAPPED}\":").len();
+    let text = |(row, line): (usize, &[u8])| {
+        let inner = line.get(n_before..line.len().saturating_sub(1)).filter(|_| !column.is_null(row));
+        inner.map(|inner| String::from_utf8_lossy(inner).into_owned())
+    };
+    Ok(lines.split(|byte| *byte == b'\n').take(column.len()).enumerate().map(text).collect())
 }
 
 /// Returns the net change of an epoch in the order in which it is written: with a key, the deletion of a row stands

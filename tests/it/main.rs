@@ -14,6 +14,8 @@ mod oracle;
 mod random_sql;
 mod readme;
 mod serve;
+mod servers;
+mod sinks;
 mod sql_files;
 mod support;
 mod tidy;

@@ -5,12 +5,36 @@ use std::error::Error as _;
 
 /// Turns a failure into an error of ours. No message has a password: the client never prints one.
 pub(super) fn failure(server: &str, error: &tokio_postgres::Error) -> Error {
-    let Some(answer) = error.as_db_error() else {
-        let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-        let error = format!("cannot reach PostgreSQL at {server}: {error}{cause}");
-        return Error::unavailable(error);
-    };
+    let Some(answer) = error.as_db_error() else { return unanswered(server, error) };
     Error::new(kind(answer.code().code()), format!("PostgreSQL at {server}: {}", answer.message()))
+}
+
+/// The server did not answer, or the way to it is not safe.
+fn unanswered(server: &str, error: &tokio_postgres::Error) -> Error {
+    let mut causes = String::new();
+    let mut cause = error.source();
+    let mut is_certificate = false;
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        is_certificate |= inner.is_some_and(|inner| {
+            matches!(inner.downcast_ref::<rustls::Error>(), Some(rustls::Error::InvalidCertificate(_)))
+        });
+        causes.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let message = format!("cannot reach PostgreSQL at {server}: {error}{causes}");
+    if is_certificate {
+        return Error::invalid(message).with_help(
+            "name the certificate that signed the server's with sslrootcert = '…', and connect by its name",
+        );
+    }
+    if causes.contains("server does not support TLS") {
+        return Error::invalid(message).with_help("turn TLS on at the server, or write sslmode = 'disable'");
+    }
+    if causes.contains("password missing") {
+        return Error::invalid(message).with_help("add the password to the url");
+    }
+    Error::unavailable(message)
 }
 
 /// Returns what an SQLSTATE asks for.

@@ -3,18 +3,21 @@
 //! | option | meaning |
 //! |---|---|
 //! | `url` | `postgresql://user:password@host:port/database`, as `psql` takes it; never printed |
+//! | `sslmode`, `sslrootcert` | how the way is protected, see `address.rs` |
 //! | `table` | the table or view, with its schema if need be: `public.customers`; by default the declared name |
 //! | `connections` | how many connections a subtask opens, 2 by default |
 //! | `cache.…`, `lookup.…` | see `lookups`, and the SQL reference |
 //!
 //! All keys of a request are one query, `… FROM unnest($1, …) AS k JOIN table …`, which an index over the key serves.
 //! Values travel as text in ISO form and UTC, lists and structs as JSON. A connection that broke is made anew by the
-//! next request. Connections are not encrypted: a server that demands TLS is refused.
+//! next request.
 
+mod address;
 mod failure;
 mod pool;
 
 use crate::lookups::{Cell, Rows, cached, refuse_source, text_of};
+use address::Address;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
@@ -24,8 +27,8 @@ use headwater_core::{
 };
 use pool::Pool;
 use std::sync::Arc;
+use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config};
 
 /// How many connections a subtask opens unless the option says otherwise: one query is computed while the answer of
 /// another travels.
@@ -55,38 +58,21 @@ impl Connector for Postgres {
     }
 
     fn lookup(&self, table: &TableDefinition) -> Result<Arc<dyn LookupSpec>> {
-        // The value may hold a password, so no message shows it.
-        let config: Config = table.options.require("url")?.parse().map_err(|_| {
-            Error::invalid("the option 'url' is no address of a PostgreSQL server")
-                .with_help("write postgresql://user:password@host:port/database")
-        })?;
+        let address = Address::of(&table.options, &table.base)?;
         let n = table.options.parse("connections", "a whole number")?.unwrap_or(CONNECTIONS);
         if !(1..=CONNECTIONS_MAX).contains(&n) {
             let error = Error::invalid(format!("the option connections = '{n}' is out of range"));
             return Err(error.with_help(format!("use 1 to {CONNECTIONS_MAX}")));
         }
         let name = table.options.get("table").unwrap_or(&table.name).to_owned();
-        let spec =
-            PostgresSpec { server: shown(&config), config, table: name, schema: table.columns()?, n_connections: n };
+        let spec = PostgresSpec { address, table: name, schema: table.columns()?, n_connections: n };
         cached(spec, table)
     }
 }
 
-/// Names a server without user and password.
-fn shown(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
-        Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
-        None => "localhost".to_owned(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("{host}:{port}/{}", config.get_dbname().unwrap_or_default())
-}
-
 #[derive(Clone)]
 struct PostgresSpec {
-    config: Config,
-    server: String,
+    address: Address,
     table: String,
     schema: SchemaRef,
     n_connections: usize,
@@ -101,7 +87,7 @@ impl std::fmt::Debug for PostgresSpec {
 #[async_trait]
 impl LookupSpec for PostgresSpec {
     fn describe(&self) -> String {
-        format!("postgres {} table {}", self.server, self.table)
+        format!("postgres {} table {}", self.address.server, self.table)
     }
 
     fn schema(&self) -> SchemaRef {
@@ -113,16 +99,17 @@ impl LookupSpec for PostgresSpec {
     }
 
     async fn open(&self, columns: &LookupColumns, _context: &TaskContext) -> Result<Arc<dyn Lookup>> {
-        let pool = Pool::new(self.config.clone(), self.server.clone(), self.n_connections);
+        let pool = Pool::new(self.address.clone(), self.n_connections);
         let client = pool.client().await?;
         let types = self.types(&client).await?;
         let sql = self.sql(columns, &types)?;
         client
             .prepare_typed(&sql, &vec![Type::TEXT_ARRAY; columns.key.len()])
             .await
-            .map_err(|e| failure(&self.server, &e))?;
+            .map_err(|e| failure(&self.address.server, &e))?;
         let schema = Arc::new(self.schema.project(&columns.wanted)?);
-        Ok(Arc::new(PostgresLookup { pool, sql, schema, n_keys: columns.key.len(), server: self.server.clone() }))
+        let server = self.address.server.clone();
+        Ok(Arc::new(PostgresLookup { pool, sql, schema, n_keys: columns.key.len(), server }))
     }
 }
 
@@ -133,11 +120,11 @@ impl PostgresSpec {
 
     /// Asks for the columns of the table and their types.
     async fn types(&self, client: &Client) -> Result<Vec<(String, String)>> {
-        let fail = |error| failure(&self.server, &error);
+        let fail = |error| failure(&self.address.server, &error);
         let table = self.quoted_table();
         let row = client.query_one("SELECT to_regclass($1::text)::oid", &[&table]).await.map_err(fail)?;
         let Some(oid) = row.try_get::<_, Option<u32>>(0).map_err(fail)? else {
-            let error = Error::not_found(format!("there is no table '{}' in {}", self.table, self.server));
+            let error = Error::not_found(format!("there is no table '{}' in {}", self.table, self.address.server));
             return Err(error.with_help("name it with the option table, with its schema if need be"));
         };
         let sql = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
@@ -153,7 +140,7 @@ impl PostgresSpec {
             let name = self.schema.field(*column).name();
             types.iter().find(|(other, _)| other == name).ok_or_else(|| {
                 let names: Vec<&str> = types.iter().map(|(name, _)| name.as_str()).collect();
-                Error::conflict(format!("the table '{}' in {} has no column '{name}'", self.table, self.server))
+                Error::conflict(format!("the table '{}' in {} has no column '{name}'", self.table, self.address.server))
                     .with_help(format!("its columns are: {}", names.join(", ")))
             })
         };
@@ -258,11 +245,9 @@ mod tests {
             Field::new("na\"me", DataType::Utf8, true),
             Field::new("tags", list, true),
         ];
-        let config: Config = url.parse().expect("an address");
-        let server = shown(&config);
+        let options = [("url".to_owned(), url.to_owned())].into_iter().collect();
         PostgresSpec {
-            config,
-            server,
+            address: Address::of(&options, std::path::Path::new("")).expect("an address"),
             table: "crm.customers".into(),
             schema: Arc::new(Schema::new(fields)),
             n_connections: 1,

@@ -1,13 +1,12 @@
 //! A few connections to one server, used in turn and made anew when they broke. A connection is a client and the task
 //! that serves it; the task ends with the pool. It never retries.
 
-use super::failure::failure;
+use super::address::{Address, Connection};
 use headwater_core::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
 /// What every connection is told: texts of values are in one form whatever the server's settings, and nothing is
 /// written.
@@ -16,44 +15,39 @@ const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET Int
 
 /// Connections to one server.
 pub(super) struct Pool {
-    config: Config,
-    server: String,
-    places: Vec<Mutex<Option<Connected>>>,
+    address: Address,
+    places: Vec<Mutex<Option<Arc<Connection>>>>,
     next: AtomicUsize,
 }
 
-struct Connected {
-    client: Arc<Client>,
-    /// Serves the client; dropping it closes the connection.
-    _service: JoinSet<()>,
+/// One connection, while somebody asks something over it.
+pub(super) struct Held(Arc<Connection>);
+
+impl std::ops::Deref for Held {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0.client
+    }
 }
 
 impl Pool {
     /// Makes a pool without connections.
-    pub(super) fn new(config: Config, server: String, n_connections: usize) -> Self {
+    pub(super) fn new(address: Address, n_connections: usize) -> Self {
         let places = std::iter::repeat_with(Mutex::default).take(n_connections.max(1)).collect();
-        Self { config, server, places, next: AtomicUsize::new(0) }
+        Self { address, places, next: AtomicUsize::new(0) }
     }
 
     /// Returns the next connection that is open, or opens one.
-    pub(super) async fn client(&self) -> Result<Arc<Client>> {
+    pub(super) async fn client(&self) -> Result<Held> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.places.len();
         let mut place = self.places[turn].lock().await;
         if let Some(connected) = place.as_ref().filter(|connected| !connected.client.is_closed()) {
-            return Ok(connected.client.clone());
+            return Ok(Held(connected.clone()));
         }
         *place = None;
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|e| failure(&self.server, &e))?;
-        let mut service = JoinSet::new();
-        let server = self.server.clone();
-        service.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, server, "the connection to postgresql ended");
-            }
-        });
-        client.batch_execute(SETTINGS).await.map_err(|e| failure(&self.server, &e))?;
-        let client = Arc::new(client);
-        *place = Some(Connected { client: client.clone(), _service: service });
-        Ok(client)
+        let connected = Arc::new(self.address.connect(SETTINGS).await?);
+        *place = Some(connected.clone());
+        Ok(Held(connected))
     }
 }

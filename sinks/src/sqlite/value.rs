@@ -1,15 +1,11 @@
 //! Cells of a batch as SQLite values. Pure: a column is laid out once for a batch, then read row by row.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampNanosecondType, UInt64Type,
-};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt64Type};
 use chrono::{DateTime, SecondsFormat};
 use headwater_core::{Error, Result};
 use rusqlite::types::{Value, ValueRef};
-use std::sync::Arc;
 
 /// One column, in the few types that SQLite has.
 pub(super) enum Cells {
@@ -47,8 +43,8 @@ impl Cells {
                 let plain = Field::new(field.name(), value.as_ref().clone(), true);
                 Self::new(&plain, &to(value)?)?
             }
-            data_type if data_type.is_nested() => Self::Made(json(field, column)?),
-            _ => Self::Made(shown(column)?),
+            data_type if data_type.is_nested() => Self::Made(crate::rows::nested(field, column)?),
+            _ => Self::Made(crate::rows::shown(column)?),
         })
     }
 
@@ -101,31 +97,4 @@ fn timestamps(column: &ArrayRef) -> Vec<Option<String>> {
     let nanos = column.as_primitive::<TimestampNanosecondType>().iter();
     let text = |nanos| DateTime::from_timestamp_nanos(nanos).to_rfc3339_opts(SecondsFormat::AutoSi, true);
     nanos.map(|nanos| nanos.map(text)).collect()
-}
-
-/// Dates as `2026-01-31`, decimals with all their digits, and whatever else Arrow can show.
-fn shown(column: &ArrayRef) -> Result<Vec<Option<String>>> {
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
-    let text = |row| match column.is_null(row) {
-        true => Ok(None),
-        false => Ok(Some(formatter.value(row).try_to_string()?)),
-    };
-    (0..column.len()).map(text).collect()
-}
-
-/// Nested values as JSON.
-fn json(field: &Field, column: &ArrayRef) -> Result<Vec<Option<String>>> {
-    const WRAPPED: &str = "v";
-    let wrapped = Arc::new(field.clone().with_name(WRAPPED));
-    let rows = RecordBatch::from(StructArray::from(vec![(wrapped.clone(), column.clone())]));
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(vec![wrapped])), rows.columns().to_vec())?;
-    let mut lines = Vec::new();
-    crate::rows::json(&rows, &mut lines)?;
-    let n_before = format!("{{\"{WRAPPED}\":").len();
-    let text = |(row, line): (usize, &[u8])| {
-        let inner = line.get(n_before..line.len().saturating_sub(1)).filter(|_| !column.is_null(row));
-        inner.map(|inner| String::from_utf8_lossy(inner).into_owned())
-    };
-    Ok(lines.split(|byte| *byte == b'\n').take(column.len()).enumerate().map(text).collect())
 }

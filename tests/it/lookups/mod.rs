@@ -3,7 +3,6 @@
 
 mod postgres;
 mod redis;
-mod servers;
 mod sqlite;
 
 use crate::support::Workplace;

@@ -1,7 +1,7 @@
 //! PostgreSQL: the joins, its types, connections that break, and what goes wrong.
 
-use super::servers::Postgres;
 use super::{CUSTOMER_COLUMNS, CUSTOMERS, ORDERS_TABLE, QUERIES, compare, order_values, place, rows_of};
+use crate::servers::Postgres;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use expect_test::expect;

@@ -1,7 +1,7 @@
 //! Redis: JSON objects and hashes by a key that is made of columns, and values that are something else.
 
-use super::servers::Redis;
 use super::{ORDERS_TABLE, place, rows_of};
+use crate::servers::Redis;
 use expect_test::expect;
 
 fn filled() -> Redis {

@@ -55,34 +55,65 @@ impl Drop for Server {
 }
 
 /// A PostgreSQL server with one database, `postgres`.
-pub(super) struct Postgres {
-    _server: Server,
+pub(crate) struct Postgres {
+    server: Option<Server>,
     folder: TempDir,
+    settings: Vec<String>,
 }
 
 impl Postgres {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// Starts a server with settings such as `port=5433`, which may name files that are put into its folder.
+    pub(crate) fn start_with(settings: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = settings(folder.path());
         if is_root() {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("the folder is given away");
+            for entry in std::fs::read_dir(folder.path()).expect("the folder is listed") {
+                let path = entry.expect("an entry").path();
+                chown(path, Some(NOBODY), Some(NOBODY)).expect("the file is given away");
+            }
         }
         let data = folder.path().join("data");
         let made =
             as_nobody("initdb").arg("-D").arg(&data).args(["-U", "headwater", "-A", "trust", "--no-sync"]).output();
         let made = made.unwrap_or_else(|error| panic!("initdb: {error}; run ./dev test"));
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut command = as_nobody("postgres");
-        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-c", "listen_addresses=", "-c", "fsync=off"]);
-        let server = Server::start(command, true, "ready to accept connections", "-INT");
-        Self { _server: server, folder }
+        let mut server = Self { server: None, folder, settings };
+        server.again();
+        server
     }
 
-    pub(super) fn url(&self) -> String {
+    /// Starts the server again, over the same data.
+    pub(crate) fn again(&mut self) {
+        let mut command = as_nobody("postgres");
+        command.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
+        command.args(["-c", "fsync=off"]);
+        if self.settings.is_empty() {
+            command.args(["-c", "listen_addresses="]);
+        }
+        self.settings.iter().for_each(|setting| _ = command.args(["-c", setting]));
+        self.server = Some(Server::start(command, true, "ready to accept connections", "-INT"));
+    }
+
+    /// Ends the server; its data stays.
+    pub(crate) fn stop(&mut self) {
+        self.server = None;
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
         format!("postgresql:///postgres?host={}&user=headwater&password=s3cret", self.folder.path().display())
     }
 
     /// Runs SQL and returns what it prints, a line a row.
-    pub(super) fn sql(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn sql(&self, sql: &str) -> Vec<String> {
         let mut command = Command::new(postgres_program("psql"));
         command.arg("-h").arg(self.folder.path()).args(["-U", "headwater", "-d", "postgres", "-X", "-q", "-t", "-A"]);
         let output = command.args(["-v", "ON_ERROR_STOP=1", "-c", sql]).output().expect("psql runs");
@@ -92,13 +123,13 @@ impl Postgres {
 }
 
 /// A Redis server.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     _server: Server,
     folder: TempDir,
 }
 
 impl Redis {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--appendonly", "no", "--requirepass", "s3cret"]);
@@ -107,11 +138,11 @@ impl Redis {
         Self { _server: server, folder }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}?pass=s3cret", self.folder.path().join("redis.sock").display())
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) {
+    pub(crate) fn command(&self, arguments: &[&str]) {
         let mut command = Command::new("redis-cli");
         command.arg("-s").arg(self.folder.path().join("redis.sock")).args(["-a", "s3cret", "--no-auth-warning", "-e"]);
         let output = command.args(arguments).output().expect("redis-cli runs");
