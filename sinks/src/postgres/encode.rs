@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 /// Days from PostgreSQL's beginning of time, 2000-01-01, back to 1970-01-01.
 const EPOCH_DAYS: i64 = 10_957;
-const DAY_MICROS: i64 = 86_400_000_000;
+const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
 
 /// Writes the value of a row, which is not null.
 type Write = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), String> + Send>;
@@ -162,8 +162,18 @@ fn jsonb(values: Vec<Option<String>>) -> Write {
 /// Microseconds since 2000-01-01; the two greatest numbers mean infinity there, which no event has.
 fn timestamps(column: &ArrayRef, unit: TimeUnit) -> Result<Write> {
     let values = cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone();
+    // The beginning of time is moved first: its last seconds do not fit into microseconds since 1970.
+    let start = match unit {
+        TimeUnit::Second => EPOCH_MICROS / 1_000_000,
+        TimeUnit::Millisecond => EPOCH_MICROS / 1_000,
+        TimeUnit::Microsecond | TimeUnit::Nanosecond => EPOCH_MICROS,
+    };
     Ok(Box::new(move |row, out| {
-        let value = micros(values.value(row), unit).and_then(|micros| micros.checked_sub(EPOCH_DAYS * DAY_MICROS));
+        let value = values.value(row);
+        let value = match unit {
+            TimeUnit::Nanosecond => micros(value, unit).and_then(|micros| micros.checked_sub(start)),
+            _ => value.checked_sub(start).and_then(|value| micros(value, unit)),
+        };
         let value = value.filter(|value| !matches!(*value, i64::MIN | i64::MAX));
         put(out, &value.ok_or("timestamp out of range")?.to_be_bytes())
     }))

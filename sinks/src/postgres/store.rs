@@ -57,13 +57,11 @@ impl Store {
     /// Connects, checks or makes the table, and starts a run.
     pub(super) async fn open(spec: PostgresSpec, context: &TaskContext) -> Result<Self> {
         let connection = spec.address.connect(SETTINGS).await?;
-        let client = &connection.client;
-        let failed = |error| failure(&spec.address.server, &error);
-        client.batch_execute("BEGIN").await.map_err(failed)?;
-        run::lock(client, &spec).await?;
-        let target = schema::ensure(client, &spec).await?;
-        let run = if spec.upserts { None } else { Some(run::start(client, &spec, &target, context).await?) };
-        client.batch_execute("COMMIT").await.map_err(failed)?;
+        let begun = begin(&connection.client, &spec, context).await;
+        if begun.is_err() {
+            take_back(&connection).await;
+        }
+        let (target, run) = begun?;
         let label = run.as_ref().map_or(context.clock.now().0, |run| run.number);
         let clears = spec.upserts && spec.replaces && context.restored.is_none();
         Ok(Self {
@@ -89,6 +87,15 @@ impl Store {
             Some(connection) if !connection.client.is_closed() => Ok(connection),
             _ => self.spec.address.connect(SETTINGS).await,
         }
+    }
+
+    /// Keeps the connection after what was done on it, unless that failed.
+    async fn settle<T>(&mut self, connection: Connection, done: Result<T>) -> Result<T> {
+        match done {
+            Ok(_) => self.connection = Some(connection),
+            Err(_) => take_back(&connection).await,
+        }
+        done
     }
 
     /// Takes rows. Many are staged at once; where that fails the batch is not taken.
@@ -147,8 +154,8 @@ impl Store {
             client.batch_execute("COMMIT").await?;
             Ok(n_rows)
         };
-        let n_rows = copied.await.map_err(|error| self.shut_out(&error))?;
-        self.connection = Some(connection);
+        let copied = copied.await.map_err(|error| self.shut_out(&error));
+        let n_rows = self.settle(connection, copied).await?;
         self.refuse(&rows, std::mem::take(&mut encoded.refused))?;
         self.staged.rows += n_rows;
         self.took(&rows);
@@ -231,7 +238,13 @@ impl Store {
     /// Merges the part and takes it back, to find the rows that would be refused, and takes those out of it.
     async fn try_out(&mut self, part: &Part, staging: String) -> Result<()> {
         let connection = self.connected().await?;
-        let client = &connection.client;
+        let tried = self.try_out_on(&connection.client, part, staging).await;
+        let removed = self.settle(connection, tried).await?;
+        removed.into_iter().for_each(|(seq, message, payload)| self.reject(seq, message, payload));
+        Ok(())
+    }
+
+    async fn try_out_on(&self, client: &Client, part: &Part, staging: String) -> Result<Vec<Removed>> {
         let failed = |error: tokio_postgres::Error| self.shut_out(&error);
         let merge = Merge { spec: &self.spec, target: &self.target, staging, part };
         client.batch_execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE").await.map_err(failed)?;
@@ -242,9 +255,7 @@ impl Store {
         client.batch_execute("ROLLBACK; BEGIN").await.map_err(failed)?;
         let removed = remove(client, &merge, refused).await.map_err(failed)?;
         client.batch_execute("COMMIT").await.map_err(failed)?;
-        self.connection = Some(connection);
-        removed.into_iter().for_each(|(seq, message, payload)| self.reject(seq, message, payload));
-        Ok(())
+        Ok(removed)
     }
 
     /// Merges what waits, visible at once.
@@ -278,8 +289,8 @@ impl Store {
             client.batch_execute("COMMIT").await?;
             Ok(removed)
         };
-        let removed = merged.await.map_err(|error: tokio_postgres::Error| self.shut_out(&error))?;
-        self.connection = Some(connection);
+        let merged = merged.await.map_err(|error: tokio_postgres::Error| self.shut_out(&error));
+        let removed = self.settle(connection, merged).await?;
         self.clears = false;
         self.refuse(&rows, std::mem::take(&mut encoded.refused))?;
         removed.into_iter().for_each(|(seq, message, payload)| self.reject(seq, message, payload));
@@ -298,8 +309,8 @@ impl Store {
             return Ok(());
         }
         let connection = self.connected().await?;
-        let done = Commit { store: self, token: &token, epoch }.run(&connection.client).await?;
-        self.connection = Some(connection);
+        let done = Commit { store: self, token: &token, epoch }.run(&connection.client).await;
+        let done = self.settle(connection, done).await?;
         if let (true, Some(run)) = (done.tidied, &mut self.run) {
             run.older.clear();
         }
@@ -307,12 +318,34 @@ impl Store {
     }
 }
 
+/// Checks or makes the table and starts a run, in one transaction.
+async fn begin(client: &Client, spec: &PostgresSpec, context: &TaskContext) -> Result<(Target, Option<Run>)> {
+    let failed = |error| failure(&spec.address.server, &error);
+    client.batch_execute("BEGIN").await.map_err(failed)?;
+    run::lock(client, spec).await?;
+    let target = schema::ensure(client, spec).await?;
+    let run = if spec.upserts { None } else { Some(run::start(client, spec, &target, context).await?) };
+    client.batch_execute("COMMIT").await.map_err(failed)?;
+    Ok((target, run))
+}
+
+/// Takes an open transaction back, so that its locks are gone before anybody hears of the failure. Where the connection
+/// is lost the server does it.
+async fn take_back(connection: &Connection) {
+    if let Err(error) = connection.client.batch_execute("ROLLBACK").await {
+        tracing::debug!(%error, "the transaction ended with its connection");
+    }
+}
+
+/// A row that was taken out of staging: its sequence number, why, and as JSON.
+type Removed = (i64, String, String);
+
 /// Takes refused rows out of staging and returns each with its message and as JSON.
 async fn remove(
     client: &Client,
     merge: &Merge<'_>,
     refused: Vec<(i64, String)>,
-) -> Result<Vec<(i64, String, String)>, tokio_postgres::Error> {
+) -> Result<Vec<Removed>, tokio_postgres::Error> {
     let mut removed = Vec::with_capacity(refused.len());
     for (seq, message) in refused {
         if let Some(row) = client.query_opt(&merge.removal(seq), &[]).await? {
