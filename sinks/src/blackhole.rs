@@ -1,9 +1,9 @@
-//! The sink `blackhole`: takes everything and keeps nothing, for benchmarks. Guarantee: none is needed. The engine
+//! The sink `blackhole`: takes everything and keeps nothing, for benchmarks. Guarantee: at most once, since nothing is kept. The engine
 //! counts the rows.
 
 use async_trait::async_trait;
 use headwater_core::{
-    Batch, Changes, Connector, Epoch, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
+    Batch, Changes, Connector, Epoch, Guarantee, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
 };
 use std::sync::Arc;
 
@@ -39,6 +39,10 @@ impl SinkSpec for Spec {
 
     fn changes(&self) -> Changes {
         Changes::Any
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtMostOnce
     }
 
     fn parallelism_max(&self) -> usize {

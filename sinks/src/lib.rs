@@ -5,6 +5,8 @@
 //! The list of all sinks is [`connectors`].
 
 mod blackhole;
+#[cfg(test)]
+mod crashes;
 mod failure;
 mod files;
 mod postgres;

@@ -2,14 +2,14 @@
 //! default for insertions), as Debezium JSON (`debezium_json`, used for all queries whose rows can be taken back) or as
 //! CSV.
 //!
-//! Guarantee: nothing of an uncommitted epoch is printed, and an epoch is printed once in one run; what was printed
-//! cannot be taken back, so a restart repeats an epoch that was not recorded as committed. State: the lines of the
+//! Guarantee: at most once. Nothing of an uncommitted epoch is printed, and none is printed twice; what a process that
+//! was killed had prepared and not printed yet is lost, because nobody can tell how much of it was seen. State: the lines of the
 //! running epoch and of those that are prepared, which is as large as one epoch.
 
 use crate::rows::{TextFormat, net_change};
 use async_trait::async_trait;
 use headwater_core::{
-    Batch, Changes, Connector, Epoch, Error, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
+    Batch, Changes, Connector, Epoch, Error, Guarantee, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
 };
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -54,6 +54,10 @@ impl SinkSpec for Spec {
     fn for_changes(&self) -> Option<Arc<dyn SinkSpec>> {
         let format = TextFormat::DebeziumJson;
         (self.format == TextFormat::Json).then(|| Arc::new(Self { format, ..self.clone() }) as _)
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtMostOnce
     }
 
     async fn open(&self, _: &TaskContext) -> Result<Box<dyn Sink>> {

@@ -61,7 +61,7 @@ fn node(text: &mut String, node: &Node, is_changing: bool, detail: Detail) -> fm
     writeln!(text, "{} (parallelism {})", node.name, parallelism(node))?;
     match &node.body {
         NodeBody::Source { source, operators, event_time } => {
-            writeln!(text, "    source {}", source.describe())?;
+            writeln!(text, "    source {}\n        {}", source.describe(), source.guarantee().words())?;
             if detail == Detail::Verbose {
                 columns(text, &source.schema())?;
             }
@@ -85,7 +85,7 @@ fn node(text: &mut String, node: &Node, is_changing: bool, detail: Detail) -> fm
             }
             Ok(())
         }
-        NodeBody::Sink(sink) => writeln!(text, "    sink {}", sink.describe()),
+        NodeBody::Sink(sink) => writeln!(text, "    sink {}\n        {}", sink.describe(), sink.guarantee().words()),
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Part {
     body: Option<Body>,
     key: Vec<usize>,
     pub(super) n_rows: usize,
+    /// How many bytes of text are written.
+    n_text_bytes: u64,
 }
 
 enum Body {
@@ -41,10 +43,13 @@ pub(super) fn failed(path: &Path, error: ParquetError) -> Error {
 pub(super) fn parquet_writer(path: &Path, spec: &FilesSpec) -> Result<ArrowWriter<File>> {
     let file = File::create(path).map_err(|error| failure::io("write", path, error))?;
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
-    ArrowWriter::try_new(file, spec.schema.clone(), Some(properties.build())).map_err(|error| failed(path, error))
+    ArrowWriter::try_new(file, spec.file_schema.clone(), Some(properties.build())).map_err(|error| failed(path, error))
 }
 
 impl Part {
+    /// How many rows are written before somebody asks again how long the file is.
+    pub(super) const ROWS_AT_ONCE: usize = 8192;
+
     /// Starts a file.
     pub(super) fn create(path: PathBuf, spec: &FilesSpec) -> Result<Self> {
         let body = match spec.format {
@@ -54,12 +59,15 @@ impl Part {
                 Body::Text(text, file, Vec::new())
             }
         };
-        Ok(Self { path, body: Some(body), key: spec.key.clone(), n_rows: 0 })
+        Ok(Self { path, body: Some(body), key: spec.key.clone(), n_rows: 0, n_text_bytes: 0 })
     }
 
-    /// Returns where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Returns how long it is about.
+    pub(super) fn n_bytes(&self) -> u64 {
+        match &self.body {
+            Some(Body::Parquet(writer)) => (writer.bytes_written() + writer.in_progress_size()) as u64,
+            _ => self.n_text_bytes,
+        }
     }
 
     /// Adds rows; `is_first` is whether they will be the first of the final file.
@@ -78,6 +86,7 @@ impl Part {
                 };
                 buffer.clear();
                 format.write(&batch, &self.key, is_first && n_before == 0, buffer)?;
+                self.n_text_bytes += buffer.len() as u64;
                 file.write_all(buffer).map_err(|error| failure::io("write", &self.path, error))
             }
             None => Err(Error::internal("rows for a file that is closed")),

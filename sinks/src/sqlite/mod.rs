@@ -1,11 +1,13 @@
 //! The sink `sqlite`: rows of a table in an SQLite file.
 //!
-//! Guarantee: each epoch becomes visible in one transaction, exactly once within a run; a repeated commit changes
-//! nothing. A reader sees whole epochs only. Rows wait in a staging table of the same file, committed at `prepare`.
+//! Guarantee: exactly once. Rows wait in a staging table of the same file, committed at `prepare`; a commit moves them
+//! and records the epoch in one transaction, for all tables that the pipeline writes in this file: a reader sees whole
+//! epochs only. A repeated commit finds the epoch recorded and changes nothing.
 //!
-//! A *run* is what lies between two openings of the same node of the same pipeline. Opening starts a new run: it
-//! drops what an earlier one left in staging and starts counting epochs again, and a run that is still going on
-//! elsewhere can commit no more (`Conflict`). Two nodes that write to one table with `on_start = 'replace'` would
+//! A *run* is what begins when a pipeline is started without a checkpoint: what an earlier run left in staging is
+//! dropped and epochs are counted anew. A pipeline that goes on from a checkpoint goes on with its run: what was
+//! staged for the checkpoint's epoch is kept, all else in staging is void. A process that is still going on elsewhere
+//! can commit no more then (`Conflict`). Two nodes that write to one table with `on_start = 'replace'` would
 //! replace each other's rows: a pipeline writes to such a table from one node.
 //!
 //! | option | meaning |
@@ -22,6 +24,7 @@
 
 mod commit;
 mod failure;
+mod file;
 mod schema;
 mod stage;
 mod store;
@@ -32,7 +35,7 @@ mod value;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use headwater_core::{
-    Batch, Changes, Connector, Epoch, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
+    Batch, Changes, Connector, Epoch, Guarantee, Prepared, Result, Sink, SinkSpec, TableDefinition, TaskContext,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -89,9 +92,13 @@ impl SinkSpec for SqliteSpec {
         if self.key.is_empty() { Changes::AppendOnly } else { Changes::Upsert }
     }
 
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::ExactlyOnce
+    }
+
     async fn open(&self, context: &TaskContext) -> Result<Box<dyn Sink>> {
-        let (spec, pipeline, node) = (self.clone(), context.pipeline.to_string(), context.node.to_string());
-        let opened = tokio::task::spawn_blocking(move || Store::open(spec, pipeline, node)).await;
+        let (spec, context) = (self.clone(), context.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open(spec, &context)).await;
         let store = opened.map_err(|error| headwater_core::Error::internal(error.to_string()))??;
         Ok(Box::new(SqliteSink(Arc::new(Mutex::new(store)))))
     }
@@ -109,7 +116,8 @@ impl Sink for SqliteSink {
         crate::blocking(&self.0, move |store| store.prepare(epoch)).await
     }
 
-    async fn commit(&mut self, epoch: Epoch, _: &Prepared) -> Result<()> {
-        crate::blocking(&self.0, move |store| store.commit(epoch)).await
+    async fn commit(&mut self, epoch: Epoch, prepared: &Prepared) -> Result<()> {
+        let prepared = prepared.clone();
+        crate::blocking(&self.0, move |store| store.commit(epoch, &prepared)).await
     }
 }

@@ -151,6 +151,76 @@ async fn a_later_run_shuts_an_earlier_one_out() {
 }
 
 #[tokio::test]
+async fn all_tables_of_a_pipeline_change_at_once() {
+    let dir = tempfile::tempdir().expect("makes a folder");
+    let mut sinks = Vec::new();
+    for name in ["a", "b"] {
+        let mut context = context();
+        context.node = name.into();
+        let spec = Sqlite.sink(&table(dir.path(), &[0], &[("table", name)])).expect("fits");
+        sinks.push(spec.open(&context).await.expect("opens"));
+    }
+    let count = |table: &str| {
+        let file = Sql::open(dir.path().join("m.db")).expect("opens");
+        file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).expect("reads")
+    };
+    let mut tokens = Vec::new();
+    for sink in &mut sinks {
+        sink.write(batch(&[(1, None, 1)])).await.expect("writes");
+        tokens.push(sink.prepare(Epoch(1)).await.expect("prepares"));
+    }
+    sinks[1].commit(Epoch(1), &tokens[1]).await.expect("commits");
+    assert_eq!((count("a"), count("b")), (1, 1));
+    // One that has not prepared is left alone.
+    sinks[0].commit(Epoch(1), &tokens[0]).await.expect("commits");
+    sinks[0].write(batch(&[(2, None, 1)])).await.expect("writes");
+    sinks[1].write(batch(&[(2, None, 1)])).await.expect("writes");
+    let token = sinks[0].prepare(Epoch(2)).await.expect("prepares");
+    sinks[0].commit(Epoch(2), &token).await.expect("commits");
+    assert_eq!((count("a"), count("b")), (2, 1));
+    let token = sinks[1].prepare(Epoch(2)).await.expect("prepares");
+    sinks[1].commit(Epoch(2), &token).await.expect("commits");
+    assert_eq!((count("a"), count("b")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_it_was_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().expect("makes a folder");
+    let table = table(dir.path(), &[0], &[]);
+    let spec = Sqlite.sink(&table).expect("fits");
+    let mut sink = try_open(&table).await.expect("opens");
+    let first = epoch(&mut sink, 1, vec![batch(&[(1, Some("a"), 1)])]).await;
+    sink.write(batch(&[(2, Some("b"), 1)])).await.expect("writes");
+    let second = sink.prepare(Epoch(2)).await.expect("prepares");
+    let restored = |epoch| context().with_restored(Some(Epoch(epoch)));
+    let mut says = String::new();
+    let mut note = |error: Error| {
+        says.push_str(&format!("{:?}: {error}\n", error.kind()).replace(&dir.path().display().to_string(), "DIR"));
+    };
+    let file = Sql::open(dir.path().join("m.db")).expect("opens");
+    let mut again = spec.open(&restored(2)).await.expect("opens");
+    note(sink.commit(Epoch(2), &second).await.expect_err("another process has begun"));
+    file.execute_batch("DELETE FROM \"_headwater_staged_p_sink \"\"1\"\"\"").expect("deletes");
+    note(again.commit(Epoch(2), &second).await.expect_err("nothing is staged"));
+    file.execute_batch("UPDATE _headwater_epochs SET epoch = 9").expect("updates");
+    note(spec.open(&restored(2)).await.err().expect("is ahead"));
+    file.execute_batch("DELETE FROM _headwater_epochs").expect("deletes");
+    let mut new = spec.open(&restored(1)).await.expect("opens");
+    note(new.commit(Epoch(1), &first).await.expect_err("is unknown"));
+    expect![[r#"
+        Conflict: another run of pipeline 'p' writes to 'DIR/m.db'
+        help: stop one of the two
+        Data: 'DIR/m.db' holds 0 rows of epoch 2 for 'odd "name"', 1 were prepared
+        help: the file was changed or replaced: put it back, or start the pipeline anew
+        Conflict: the table 'odd "name"' in 'DIR/m.db' has epoch 9, the checkpoint is of epoch 2
+        help: go on from the newest checkpoint, or put back the file as it was at that checkpoint
+        Data: 'DIR/m.db' knows nothing of epoch 1 of 'odd "name"', which was prepared there
+        help: the file was changed or replaced: put it back, or start the pipeline anew
+    "#]]
+    .assert_eq(&says);
+}
+
+#[tokio::test]
 async fn ignore_keeps_the_first_row_of_a_key() {
     let dir = tempfile::tempdir().expect("makes a folder");
     let mut sink = try_open(&table(dir.path(), &[0], &[("on_conflict", "ignore")])).await.expect("opens");

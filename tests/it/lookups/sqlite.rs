@@ -185,6 +185,7 @@ fn the_plan_shows_what_is_asked_and_how() {
     expect![[r#"
         source_orders (parallelism 1)
             source single_file json 'orders.json' [o_id, customer]
+                exactly once
             no event time
           → stdout_lookup_customers [forward, append-only]
 
@@ -198,5 +199,6 @@ fn the_plan_shows_what_is_asked_and_how() {
 
         sink_stdout (parallelism 1)
             sink stdout
+                at most once
     "#]].assert_eq(&ran.stdout);
 }
