@@ -6,6 +6,7 @@
 
 mod blocking;
 mod files;
+mod fnv;
 mod formats;
 pub mod generator;
 pub mod inbox;
@@ -15,11 +16,12 @@ mod nexmark;
 mod postgres;
 mod redis;
 mod sqlite;
+mod webhook;
 
 use headwater_core::Connector;
 use std::sync::Arc;
 
-/// Returns everything that this package can read.
+/// Returns everything that this package can read, or read and write.
 #[must_use]
 pub fn connectors() -> Vec<Arc<dyn Connector>> {
     vec![
@@ -31,6 +33,7 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(postgres::Postgres),
         Arc::new(redis::Redis),
         Arc::new(sqlite::Sqlite),
+        Arc::new(webhook::Webhook),
         Arc::new(generator::GeneratorConnector),
         Arc::new(generator::impact::ImpactConnector),
         Arc::new(nexmark::NexmarkConnector),
