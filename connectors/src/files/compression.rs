@@ -31,7 +31,8 @@ impl Compression {
         })
     }
 
-    fn of(self, path: &Path) -> Self {
+    /// Returns how a file is packed, never `Auto`.
+    pub(super) fn of(self, path: &Path) -> Self {
         match (self, path.extension().and_then(|extension| extension.to_str())) {
             (Self::Auto, Some("gz")) => Self::Gzip,
             (Self::Auto, Some("zst")) => Self::Zstd,

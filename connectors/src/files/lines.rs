@@ -9,6 +9,7 @@ use crate::formats::{Decode, Item, LineFormat, decode_each};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use headwater_core::{DeadLetter, Error, Result};
+use std::io;
 
 /// What all files of a table have in common.
 #[derive(Debug, Clone)]
@@ -87,7 +88,11 @@ impl FileReader for LineReader {
             Some(opened) => opened,
             None => self.open()?,
         };
-        let chunk = self.next_chunk(&mut records, rows_max)?;
+        let chunk = match records.next_chunk(rows_max) {
+            // A record that is too long is still being written.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Piece::End),
+            chunk => chunk.map_err(|error| compression::corrupt(&self.file.path, &error))?,
+        };
         if chunk.ended && chunk.records.is_empty() && chunk.rejected.is_empty() {
             return Ok(Piece::End);
         }
@@ -99,5 +104,10 @@ impl FileReader for LineReader {
 
     fn place(&self) -> String {
         self.place.to_string()
+    }
+
+    fn offset(&self) -> Option<u64> {
+        let is_packed = self.settings.compression.of(&self.file.path) != Compression::None;
+        (!is_packed).then_some(self.place.offset)
     }
 }

@@ -1,6 +1,6 @@
 //! Which files a path means. Looks, never reads; no state.
 
-use headwater_core::{Error, Result};
+use headwater_core::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
 /// A path as a user wrote it.
@@ -24,6 +24,14 @@ impl Listing {
     /// Names one file, or with `many` a folder or a glob.
     pub(super) fn new(path: &str, base: &Path, many: bool) -> Self {
         Self { path: path.to_owned(), base: base.to_owned(), many }
+    }
+
+    /// Returns the files that are there by now, sorted by path.
+    pub(super) fn files_or_none(&self) -> Result<Vec<File>> {
+        match self.files() {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            files => files,
+        }
     }
 
     /// Returns the files, sorted by path; there is at least one.

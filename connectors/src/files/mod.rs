@@ -1,12 +1,16 @@
 //! Files: `single_file` (one file), `filesystem` (a folder or a glob) and `parquet` (the same, always Parquet).
 //!
-//! Each file is a partition, and files are read one after the other in the order of their names. Files are looked for
-//! once, when the source is opened; a file that appears later is not read. What is bad in a file of records becomes a
-//! dead letter each; a file that is corrupt as a whole ends the pipeline with its name.
+//! Each file is a partition, and files are read one after the other in the order of their names. What is bad in a file
+//! of records becomes a dead letter each; a file that is corrupt as a whole ends the pipeline with its name.
+//!
+//! Guarantee: exactly once. A position names for each file the byte (or row) after the last one that was returned, how
+//! long the file was, and hashes of its first bytes and of those before the place: a file that was cut or replaced
+//! since is not gone on with. A packed file is unpacked again up to the place.
 //!
 //! | option | meaning |
 //! |---|---|
 //! | `path` | a file; for `filesystem` and `parquet` a folder or a glob; relative to the pipeline |
+//! | `mode` | `bounded` (default): the files that are there when the source is opened; `tail`: files that appear later are read too, and text that is not packed may grow; a last line without its line break is left until it is finished |
 //! | `format` | `csv`, `json`, `parquet`, `raw_string`, `raw`; by default what the name says |
 //! | `compression` | `none`, `gzip`, `zstd`, or `auto` (default): by the name, `.gz` or `.zst` |
 //! | `bad_data` | `dead_letter` (default), `fail`, `drop` |
@@ -18,6 +22,8 @@
 //! `METADATA FROM` knows `path` (the file) and `position` (the file, and the byte or row in it).
 
 mod compression;
+mod files;
+mod identity;
 mod lines;
 mod listing;
 mod parquet;
@@ -111,6 +117,16 @@ enum FileFormat {
     Parquet,
 }
 
+/// Whether files may come and grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Bounded,
+    Tail,
+}
+
+/// How many subtasks follow a folder at most: what is in it later is not known.
+const TAIL_PARALLELISM_MAX: usize = 16;
+
 /// A table of files, as declared.
 #[derive(Debug, Clone)]
 pub(crate) struct FilesSpec {
@@ -122,6 +138,7 @@ pub(crate) struct FilesSpec {
     format: FileFormat,
     kind: FormatKind,
     bad_data: BadData,
+    mode: Mode,
     /// All columns.
     declared: SchemaRef,
     /// The columns that are read.
@@ -144,9 +161,13 @@ impl FilesSpec {
             },
         };
         let bad_data = BadData::parse(&table.options)?;
+        let mode = match table.options.one_of("mode", "bounded", &["bounded", "tail"])? {
+            "tail" => Mode::Tail,
+            _ => Mode::Bounded,
+        };
         let wanted = declared.clone();
         let path = table.options.shown("path").unwrap_or_default().to_owned();
-        Ok(Self { connector, table: table.name.clone(), path, listing, format, kind, bad_data, declared, wanted })
+        Ok(Self { connector, table: table.name.clone(), path, listing, format, kind, bad_data, mode, declared, wanted })
     }
 }
 
@@ -154,7 +175,8 @@ impl FilesSpec {
 impl SourceSpec for FilesSpec {
     fn describe(&self) -> String {
         let names: Vec<&str> = self.wanted.fields().iter().map(|field| field.name().as_str()).collect();
-        format!("{} {} '{}' [{}]", self.connector, self.kind.name(), self.path, names.join(", "))
+        let tail = if self.mode == Mode::Tail { " (tail)" } else { "" };
+        format!("{} {} '{}'{tail} [{}]", self.connector, self.kind.name(), self.path, names.join(", "))
     }
 
     fn schema(&self) -> SchemaRef {
@@ -178,12 +200,17 @@ impl SourceSpec for FilesSpec {
     }
 
     fn parallelism_max(&self) -> usize {
-        self.listing.files().map_or(1, |files| files.len().max(1))
+        match self.mode {
+            Mode::Tail if self.connector == "single_file" => 1,
+            Mode::Tail => TAIL_PARALLELISM_MAX,
+            Mode::Bounded => self.listing.files().map_or(1, |files| files.len().max(1)),
+        }
     }
 
     async fn open(&self, context: &TaskContext) -> Result<Box<dyn Source>> {
         let at = |error: Error| error.at(format!("table {}", self.table));
-        let files = crate::blocking::run(|| self.listing.files()).map_err(at)?;
-        Ok(Box::new(source::FilesSource::new(self.clone(), files, context)))
+        let list = || if self.mode == Mode::Tail { self.listing.files_or_none() } else { self.listing.files() };
+        let files = crate::blocking::run(list).map_err(at)?;
+        Ok(Box::new(source::FilesSource::new(self.clone(), files, context).map_err(at)?))
     }
 }

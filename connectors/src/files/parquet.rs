@@ -162,4 +162,8 @@ impl FileReader for ParquetReader {
     fn place(&self) -> String {
         self.n_rows.to_string()
     }
+
+    fn offset(&self) -> Option<u64> {
+        None
+    }
 }

@@ -1,6 +1,7 @@
 //! Tests of the file sources: what is read, where it resumes, and what is bad.
 
 mod bad;
+mod positions;
 mod types;
 
 use super::*;
@@ -246,17 +247,4 @@ async fn raw_rows_carry_their_byte_offset() {
     assert_eq!(values, [b"one".as_slice(), b"two", b"\xff"]);
     let positions: Vec<&str> = read.column(1).as_string::<i32>().iter().flatten().collect();
     assert_eq!(positions, ["r.txt:3", "r.txt:9", "r.txt:13"]);
-}
-
-#[tokio::test]
-async fn a_file_that_went_away_or_shrank_cannot_be_continued() {
-    let dir = tempfile::tempdir().expect("makes a folder");
-    let name = write(dir.path(), "json", &rows(0..3));
-    let spec = SingleFile.source(&table(dir.path(), schema(), &[("path", &name)])).expect("fits");
-    let mut source = spec.open(&context(0, 1)).await.expect("opens");
-    let gone = Position([("other.json".to_owned(), "1:1".to_owned())].into());
-    assert_eq!(source.seek(&gone).await.expect_err("is gone").kind(), ErrorKind::Data);
-    source.seek(&Position([(name, "999:9".to_owned())].into())).await.expect("is a place");
-    let error = source.poll(1).await.expect_err("is too short");
-    assert!(error.message().contains("999") && error.kind() == ErrorKind::Data, "{error}");
 }

@@ -1,4 +1,8 @@
-//! Makes numbered rows. Nothing in it depends on chance or the wall clock: a rate only delays. State: the next number.
+//! Makes numbered rows. Nothing in it depends on chance or the wall clock: a rate only delays.
+//!
+//! Guarantee: exactly once. The numbers are divided into [`PARTITIONS`] partitions by their remainder, and a subtask
+//! makes those of its partitions in rising order; a position names the next number of each, so that any other
+//! parallelism can go on from it. State: these numbers.
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::cast;
@@ -14,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// The nanoseconds between two rows unless the option says otherwise.
 const INTERVAL_NANOS: i64 = 1_000_000;
-/// How many subtasks make rows at most; a rate counts for each.
-const PARALLELISM_MAX: usize = 64;
+/// How many partitions there are, and so how many subtasks make rows at most; a rate counts for each.
+const PARTITIONS: u64 = 64;
 
 /// The connector.
 #[derive(Debug)]
@@ -119,19 +123,23 @@ impl SourceSpec for GeneratorSpec {
     }
 
     fn parallelism_max(&self) -> usize {
-        PARALLELISM_MAX
+        PARTITIONS as usize
     }
 
     async fn open(&self, context: &TaskContext) -> Result<Box<dyn Source>> {
         let (subtask, stride) = (context.subtask as u64, context.parallelism.max(1) as u64);
-        Ok(Box::new(Generator { spec: self.clone(), subtask, stride, n_made: 0, started: None }))
+        let next = (0..PARTITIONS).map(|partition| (partition % stride == subtask).then_some(partition)).collect();
+        Ok(Box::new(Generator { spec: self.clone(), subtask, next, at: 0, n_made: 0, started: None }))
     }
 }
 
 struct Generator {
     spec: GeneratorSpec,
     subtask: u64,
-    stride: u64,
+    /// For each partition the next number; none for those of other subtasks.
+    next: Vec<Option<u64>>,
+    /// No number below is to be made any more.
+    at: u64,
     n_made: u64,
     /// When the rate began to count, and how many rows there were then.
     started: Option<(Instant, u64)>,
@@ -149,15 +157,28 @@ impl Generator {
         n_due.saturating_sub(n_paced).clamp(1, rows_max)
     }
 
-    fn rows(&self, n_rows: u64) -> Result<RecordBatch> {
-        let counter = |row| (self.subtask + (self.n_made + row) * self.stride) as i64;
+    /// Returns the next numbers, at most `n_max`, and the number before which all are made then.
+    fn numbers(&self, n_max: usize) -> (Vec<i64>, u64) {
+        let end = self.spec.rows.unwrap_or(u64::MAX);
+        let (mut numbers, mut at) = (Vec::new(), self.at);
+        while numbers.len() < n_max && at < end {
+            if self.next[(at % PARTITIONS) as usize].is_some_and(|next| next <= at) {
+                numbers.push(at as i64);
+            }
+            at += 1;
+        }
+        (numbers, at)
+    }
+
+    fn rows(&self, numbers: &[i64]) -> Result<RecordBatch> {
         let columns = self.spec.columns.iter().zip(self.spec.schema.fields()).map(|(column, field)| {
             let array: ArrayRef = match column {
-                Column::Counter => Arc::new(Int64Array::from_iter_values((0..n_rows).map(counter))),
-                Column::Subtask => Arc::new(Int64Array::from_value(self.subtask as i64, n_rows as usize)),
+                Column::Counter => Arc::new(Int64Array::from_iter_values(numbers.iter().copied())),
+                Column::Subtask => Arc::new(Int64Array::from_value(self.subtask as i64, numbers.len())),
                 Column::Timestamp => Arc::new(TimestampNanosecondArray::from_iter_values(
-                    (0..n_rows)
-                        .map(|row| self.spec.start.saturating_add(counter(row).saturating_mul(self.spec.interval))),
+                    numbers
+                        .iter()
+                        .map(|number| self.spec.start.saturating_add(number.saturating_mul(self.spec.interval))),
                 )),
             };
             cast(&array, field.data_type())
@@ -169,31 +190,37 @@ impl Generator {
 #[async_trait]
 impl Source for Generator {
     async fn poll(&mut self, rows_max: usize) -> Result<Polled> {
-        let mine = self.spec.rows.map(|rows| rows.saturating_sub(self.subtask).div_ceil(self.stride));
-        let n_left = mine.map_or(u64::MAX, |mine| mine.saturating_sub(self.n_made)).min(rows_max as u64);
+        let n_left = self.numbers(rows_max).0.len() as u64;
         if n_left == 0 {
             return Ok(Polled::End);
         }
         let n_rows = self.due(n_left).await;
-        let batch = Batch::append_only(self.rows(n_rows)?);
-        self.n_made += n_rows;
+        let (numbers, at) = self.numbers(n_rows as usize);
+        let batch = Batch::append_only(self.rows(&numbers)?);
+        for number in &numbers {
+            self.next[(*number as u64 % PARTITIONS) as usize] = Some(*number as u64 + PARTITIONS);
+        }
+        (self.at, self.n_made) = (at, self.n_made + n_rows);
         Ok(Polled::Batch(SourceBatch { partition: 0, batch, dead_letters: Vec::new() }))
     }
 
     fn position(&self) -> Position {
-        let key = format!("{} of {}", self.subtask, self.stride);
-        Position([(key, self.n_made.to_string())].into())
+        let next = self.next.iter().enumerate().filter_map(|(partition, next)| Some((partition, (*next)?)));
+        Position(next.map(|(partition, next)| (format!("{partition:02}"), next.to_string())).collect())
     }
 
     async fn seek(&mut self, position: &Position) -> Result<()> {
-        let key = format!("{} of {}", self.subtask, self.stride);
-        let wrong = || Error::data(format!("the generator is subtask {key}; the position is {:?}", position.0));
-        self.n_made = match position.0.get(&key) {
-            Some(n_made) => n_made.parse().map_err(|_| wrong())?,
-            None if position.0.is_empty() => 0,
-            None => return Err(wrong()),
-        };
-        self.started = None;
+        for (partition, next) in (0..PARTITIONS).zip(&mut self.next).filter(|(_, next)| next.is_some()) {
+            let place = position.0.get(&format!("{partition:02}"));
+            let wrong = || Error::data(format!("the generator knows no place {place:?} in partition {partition}"));
+            let number: u64 = place.map_or(Ok(partition), |place| place.parse()).map_err(|_| wrong())?;
+            if number % PARTITIONS != partition {
+                return Err(wrong());
+            }
+            *next = Some(number);
+        }
+        self.at = self.next.iter().flatten().copied().min().unwrap_or(0);
+        (self.n_made, self.started) = (0, None);
         Ok(())
     }
 }
@@ -255,15 +282,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn seek_continues_at_the_position() {
-        let spec = spec(&[("rows", "10"), ("event_time_interval", "2s"), ("start", "5")]);
-        let mut source = spec.open(&context(1, 2)).await.expect("opens");
-        source.poll(3).await.expect("makes rows");
-        let mut resumed = spec.open(&context(1, 2)).await.expect("opens");
-        resumed.seek(&source.position()).await.expect("seeks");
-        assert_eq!(counters(&mut resumed, 100).await, [7, 9]);
-        let mut other = spec.open(&context(0, 2)).await.expect("opens");
-        other.seek(&source.position()).await.expect_err("is another subtask's");
+    async fn seek_continues_at_the_position_with_any_parallelism() {
+        let spec = spec(&[("rows", "200"), ("event_time_interval", "2s"), ("start", "5")]);
+        let (mut made, mut position) = (Vec::new(), Position::default());
+        for (subtask, rows_max) in [(0, 17), (1, 3), (2, 50)] {
+            let mut source = spec.open(&context(subtask, 3)).await.expect("opens");
+            let Polled::Batch(polled) = source.poll(rows_max).await.expect("makes rows") else { panic!("no rows") };
+            made.extend_from_slice(polled.batch.rows.column(0).as_primitive::<Int64Type>().values());
+            position.0.extend(source.position().0);
+        }
+        for parallelism in [1, 2, 3, 5] {
+            let mut all = made.clone();
+            for subtask in 0..parallelism {
+                let mut resumed = spec.open(&context(subtask, parallelism)).await.expect("opens");
+                resumed.seek(&position).await.expect("seeks");
+                all.extend(counters(&mut resumed, 7).await);
+            }
+            all.sort_unstable();
+            assert_eq!(all, (0..200).collect::<Vec<i64>>(), "{parallelism}");
+        }
+        let mut source = spec.open(&context(0, 1)).await.expect("opens");
+        source.seek(&Position([("00".to_owned(), "3".to_owned())].into())).await.expect_err("is in another partition");
     }
 
     #[tokio::test(start_paused = true)]

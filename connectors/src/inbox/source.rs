@@ -10,6 +10,8 @@
 //!
 //! `METADATA FROM` knows `topic` and `position` (the segment and the byte in it).
 //!
+//! Guarantee: exactly once. A position names the segment and the byte after the last line that was returned.
+//!
 //! A topic that does not exist yet has no rows. A last line without its line break is being written and is left for
 //! later. It never writes or locks: any number of readers may run beside the writer. State: the open segment.
 
@@ -21,8 +23,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use headwater_core::{
-    Batch, Connector, DeadLetter, Error, Polled, Position, Result, Source, SourceBatch, SourceSpec, TableDefinition,
-    TaskContext,
+    Batch, Connector, DeadLetter, Error, ErrorKind, Polled, Position, Result, Source, SourceBatch, SourceSpec,
+    TableDefinition, TaskContext,
 };
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -251,6 +253,11 @@ impl Source for InboxSource {
         let (name, place) = text.split_once(':').ok_or_else(wrong)?;
         let number = name.split_once('.').and_then(|(number, _)| number.parse().ok()).ok_or_else(wrong)?;
         self.at = At { segment: number, place: place.parse()? };
-        crate::blocking::run(|| self.open()).map(|_| ())
+        let opened = crate::blocking::run(|| self.open()).map(|_| ());
+        opened.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::data(format!("'{text}' had been read and is not there any more: {error}"))
+                .with_help("put the inbox back as it was, or start the pipeline anew"),
+            _ => error,
+        })
     }
 }

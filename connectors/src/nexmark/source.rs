@@ -1,4 +1,6 @@
-//! The source: the events of one table, of which each subtask has every n-th block. State: the next event's number.
+//! The source: the events of one table. Blocks of events are divided into [`PARTITIONS`] partitions, and a subtask draws
+//! those of its partitions in rising order; a position names the next event of each, so that any other parallelism can
+//! go on from it. State: these numbers.
 
 use super::Table;
 use super::columns::arrays;
@@ -11,8 +13,9 @@ use headwater_core::{Batch, Error, Polled, Position, Result, Source, SourceBatch
 use nexmark::event::EventType;
 use std::sync::Arc;
 
-/// How many subtasks draw events at most: there are more blocks than this in any table worth sharing.
-const PARALLELISM_MAX: usize = 64;
+/// How many partitions there are, and so how many subtasks draw events at most: there are more blocks than this in any
+/// table worth sharing.
+const PARTITIONS: u64 = 64;
 
 /// A table of events as declared.
 #[derive(Debug, Clone)]
@@ -91,23 +94,32 @@ impl SourceSpec for NexmarkSpec {
     }
 
     fn parallelism_max(&self) -> usize {
-        PARALLELISM_MAX
+        PARTITIONS as usize
     }
 
     async fn open(&self, context: &TaskContext) -> Result<Box<dyn Source>> {
         let (subtask, stride) = (context.subtask as u64, context.parallelism.max(1) as u64);
         let events = Events::new(self.options);
-        Ok(Box::new(Nexmark { spec: self.clone(), events, subtask, stride, next: subtask * EVENTS_PER_ROUND }))
+        let first = |partition: u64| (partition % stride == subtask).then_some(partition * EVENTS_PER_ROUND);
+        let next = (0..PARTITIONS).map(first).collect();
+        let mut source = Nexmark { spec: self.clone(), events, next, at: 0 };
+        source.go_to_first();
+        Ok(Box::new(source))
     }
 }
 
 struct Nexmark {
     spec: NexmarkSpec,
     events: Events,
-    subtask: u64,
-    stride: u64,
-    /// The number of the next event of this subtask's blocks.
-    next: u64,
+    /// For each partition the number of the next event; none for those of other subtasks.
+    next: Vec<Option<u64>>,
+    /// The number of the next event: the least of those.
+    at: u64,
+}
+
+/// Returns the partition of an event.
+fn partition_of(number: u64) -> usize {
+    usize::try_from(number / EVENTS_PER_ROUND % PARTITIONS).unwrap_or(0)
 }
 
 impl Nexmark {
@@ -115,16 +127,30 @@ impl Nexmark {
     fn take_numbers(&mut self, rows_max: usize) -> Vec<u64> {
         let end = self.spec.events.unwrap_or(u64::MAX);
         let mut numbers = Vec::with_capacity(rows_max);
-        while numbers.len() < rows_max && self.next < end {
-            if self.wants(self.next) {
-                numbers.push(self.next);
+        while numbers.len() < rows_max && self.at < end {
+            if self.wants(self.at) {
+                numbers.push(self.at);
             }
-            self.next += 1;
-            if self.next.is_multiple_of(EVENTS_PER_ROUND) {
-                self.next = self.next.saturating_add((self.stride - 1) * EVENTS_PER_ROUND);
-            }
+            self.pass();
         }
         numbers
+    }
+
+    /// Moves past one event.
+    fn pass(&mut self) {
+        let following = self.at + 1;
+        if !following.is_multiple_of(EVENTS_PER_ROUND) {
+            self.next[partition_of(self.at)] = Some(following);
+            self.at = following;
+            return;
+        }
+        let further = following.saturating_add((PARTITIONS - 1) * EVENTS_PER_ROUND);
+        self.next[partition_of(self.at)] = Some(further);
+        self.go_to_first();
+    }
+
+    fn go_to_first(&mut self) {
+        self.at = self.next.iter().flatten().copied().min().unwrap_or(u64::MAX);
     }
 
     fn wants(&self, number: u64) -> bool {
@@ -145,10 +171,6 @@ impl Nexmark {
             arrays.iter().zip(fields).map(|(array, field)| cast_with_options(array, field.data_type(), &options));
         Ok(RecordBatch::try_new(self.spec.schema.clone(), arrays.collect::<Result<_, _>>()?)?)
     }
-
-    fn partition(&self) -> String {
-        format!("{} of {}", self.subtask, self.stride)
-    }
 }
 
 #[async_trait]
@@ -163,17 +185,22 @@ impl Source for Nexmark {
     }
 
     fn position(&self) -> Position {
-        Position([(self.partition(), self.next.to_string())].into())
+        let next = self.next.iter().enumerate().filter_map(|(partition, next)| Some((partition, (*next)?)));
+        Position(next.map(|(partition, next)| (format!("{partition:02}"), next.to_string())).collect())
     }
 
     async fn seek(&mut self, position: &Position) -> Result<()> {
-        let partition = self.partition();
-        let wrong = || Error::data(format!("the events are read as {partition}; the position is {:?}", position.0));
-        self.next = match position.0.get(&partition) {
-            Some(next) => next.parse().map_err(|_| wrong())?,
-            None if position.0.is_empty() => self.subtask * EVENTS_PER_ROUND,
-            None => return Err(wrong()),
-        };
+        for (partition, next) in self.next.iter_mut().enumerate().filter(|(_, next)| next.is_some()) {
+            let place = position.0.get(&format!("{partition:02}"));
+            let wrong = || Error::data(format!("Nexmark has no place {place:?} in partition {partition}"));
+            let first = partition as u64 * EVENTS_PER_ROUND;
+            let number: u64 = place.map_or(Ok(first), |place| place.parse()).map_err(|_| wrong())?;
+            if partition_of(number) != partition {
+                return Err(wrong());
+            }
+            *next = Some(number);
+        }
+        self.go_to_first();
         Ok(())
     }
 }
