@@ -165,12 +165,27 @@ async fn a_file_that_is_not_what_it_was_is_not_gone_on_with() {
         says.push(changed(kind, 300, spoil(5)).await);
         says.push(changed(kind, 300, untouched).await);
     }
-    says.push(changed("json", 300, spoil(9000)).await);
+    says.push(changed("json", 300, spoil(10_000)).await);
     says.push(changed("json", 300, grow).await);
     says.push(changed("json", 500, grow).await);
     says.push(changed("json.zst", 300, grow).await);
     says.push(changed("json", 300, gone).await.split(" (").next().unwrap_or_default().to_owned());
-    expect![[""]].assert_eq(&says.join("\n"));
+    expect![[r#"
+        'DIR/f.json' has 100 bytes, 10713 of it had been read: it was cut or replaced
+        'DIR/f.json' was replaced: its first 1024 bytes are not those that had been read
+        goes on
+        'DIR/f.json.zst' has 100 bytes, 2283 of it had been read: it was cut or replaced
+        'DIR/f.json.zst' was replaced: its first 1024 bytes are not those that had been read
+        goes on
+        'DIR/f.parquet' has 100 bytes, 35274 of it had been read: it was cut or replaced
+        'DIR/f.parquet' was replaced: its first 1024 bytes are not those that had been read
+        goes on
+        'DIR/f.json' was replaced: the 1024 bytes before byte 10713 are not those that had been read
+        goes on
+        goes on
+        'DIR/f.json.zst' has 2295 bytes and had 2283 when it was read: it was replaced
+        'f.json' was being read"#]]
+    .assert_eq(&says.join("\n"));
 }
 
 #[tokio::test]
