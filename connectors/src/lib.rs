@@ -14,6 +14,7 @@ mod kafka;
 mod lookups;
 mod nexmark;
 mod postgres;
+mod postgres_cdc;
 mod redis;
 mod sqlite;
 mod webhook;
@@ -31,6 +32,7 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(inbox::InboxConnector),
         Arc::new(kafka::Kafka),
         Arc::new(postgres::Postgres),
+        Arc::new(postgres_cdc::PostgresCdc),
         Arc::new(redis::Redis),
         Arc::new(sqlite::Sqlite),
         Arc::new(webhook::Webhook),

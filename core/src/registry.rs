@@ -49,6 +49,12 @@ pub trait Connector: Send + Sync {
         true
     }
 
+    /// Whether the records of its sources are always changes of rows, as Debezium writes them: the planner asks them
+    /// for events then and not for rows.
+    fn reads_changes(&self) -> bool {
+        false
+    }
+
     /// The keys of `METADATA FROM 'key'` that its sources know. They deliver a text for each column that
     /// [`metadata_key`](crate::metadata_key) names.
     fn metadata_keys(&self) -> &'static [&'static str] {
@@ -141,6 +147,10 @@ impl Connector for Joined {
 
     fn metadata_keys(&self) -> &'static [&'static str] {
         self.reader.metadata_keys()
+    }
+
+    fn reads_changes(&self) -> bool {
+        self.reader.reads_changes()
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn SourceSpec>> {

@@ -257,8 +257,8 @@ impl Table {
 
     /// Whether the records are changes of rows.
     fn is_changelog(&self) -> bool {
-        self.contract.is_none()
-            && self.definition.options.get("format").is_some_and(|format| CHANGELOGS.contains(&format))
+        let is_format = self.definition.options.get("format").is_some_and(|format| CHANGELOGS.contains(&format));
+        self.contract.is_none() && (is_format || self.connector.reads_changes())
     }
 
     /// Returns the table as its connector reads it: without what is computed afterwards.
@@ -282,6 +282,9 @@ impl Table {
                 return Err(self.placed(error.with_help("use json or debezium_json")));
             }
             let columns = definition.columns().map_err(|e| self.placed(e))?;
+            // The key by its places among these columns; what is computed has none.
+            let place = |ident: &Ident| columns.index_of(&normalized(ident)).ok();
+            definition.primary_key = self.primary_key.iter().filter_map(place).collect();
             let mut fields = Debezium::envelope(&columns);
             if self.connector.metadata_keys().contains(&POSITION) {
                 fields.push(metadata_column(Field::new(CONTRACT_POSITION, DataType::Utf8, false), POSITION));

@@ -31,22 +31,22 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// A server's address, read once.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(crate) struct Address {
     config: Config,
     /// Host, port and database.
-    pub(super) server: String,
+    pub(crate) server: String,
     tls: MakeRustlsConnect,
 }
 
 /// An open connection: the client, and the task that serves it, which ends with it.
-pub(super) struct Connection {
-    pub(super) client: Client,
+pub(crate) struct Connection {
+    pub(crate) client: Client,
     _service: JoinSet<()>,
 }
 
 impl Address {
     /// Reads the options `url`, `sslmode` and `sslrootcert`; the last two may stand in the address as well.
-    pub(super) fn of(options: &Options, base: &Path) -> Result<Self> {
+    pub(crate) fn of(options: &Options, base: &Path) -> Result<Self> {
         let (url, in_url) = without_ssl(options.require("url")?);
         // The value may hold a password, so no message shows it.
         let mut config: Config = url.parse().map_err(|_| {
@@ -83,7 +83,7 @@ impl Address {
     }
 
     /// Opens a connection and runs `settings` on it.
-    pub(super) async fn connect(&self, settings: &str) -> Result<Connection> {
+    pub(crate) async fn connect(&self, settings: &str) -> Result<Connection> {
         let failed = |error| failure(&self.server, &error);
         let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(failed)?;
         let mut service = JoinSet::new();

@@ -4,7 +4,7 @@ use headwater_core::{Error, ErrorKind};
 use std::error::Error as _;
 
 /// Turns a failure into an error of ours. No message has a password: the client never prints one.
-pub(super) fn failure(server: &str, error: &tokio_postgres::Error) -> Error {
+pub(crate) fn failure(server: &str, error: &tokio_postgres::Error) -> Error {
     let Some(answer) = error.as_db_error() else { return unanswered(server, error) };
     Error::new(kind(answer.code().code()), format!("PostgreSQL at {server}: {}", answer.message()))
 }

@@ -17,11 +17,11 @@ mod failure;
 mod pool;
 
 use crate::lookups::{Cell, Rows, cached, refuse_source, text_of};
-use address::Address;
+pub(crate) use address::{Address, Connection};
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
-use failure::failure;
+pub(crate) use failure::failure;
 use headwater_core::{
     Connector, Error, Found, Lookup, LookupColumns, LookupSpec, Result, SourceSpec, TableDefinition, TaskContext,
 };
@@ -115,7 +115,7 @@ impl LookupSpec for PostgresSpec {
 
 impl PostgresSpec {
     fn quoted_table(&self) -> String {
-        self.table.split('.').map(quoted).collect::<Vec<_>>().join(".")
+        sql_name(&self.table)
     }
 
     /// Asks for the columns of the table and their types.
@@ -147,7 +147,7 @@ impl PostgresSpec {
         let mut sql = "SELECT k.n".to_owned();
         for column in &columns.wanted {
             let (name, _) = find(column)?;
-            let value = format!("t.{}", quoted(name));
+            let value = format!("t.{}", sql_quoted(name));
             let is_nested = self.schema.field(*column).data_type().is_nested();
             sql.push_str(&if is_nested { format!(", to_json({value})::text") } else { format!(", {value}::text") });
         }
@@ -156,7 +156,7 @@ impl PostgresSpec {
             let (name, data_type) = find(column)?;
             arrays.push(format!("${}::text[]::{data_type}[]", number + 1));
             names.push(format!("k{number}"));
-            on.push(format!("t.{} = k.k{number}", quoted(name)));
+            on.push(format!("t.{} = k.k{number}", sql_quoted(name)));
         }
         let (arrays, names, on) = (arrays.join(", "), names.join(", "), on.join(" AND "));
         let table = self.quoted_table();
@@ -213,8 +213,13 @@ fn hex(bytes: &[u8]) -> String {
     format!("\\x{digits}")
 }
 
+/// Quotes the name of a table, with its schema or without.
+pub(crate) fn sql_name(name: &str) -> String {
+    name.split('.').map(sql_quoted).collect::<Vec<_>>().join(".")
+}
+
 /// Reads what PostgreSQL prints: bytes are in hexadecimal digits, everything else is as declared types are read.
-fn cell(text: String, data_type: &DataType) -> Cell {
+pub(crate) fn cell(text: String, data_type: &DataType) -> Cell {
     match data_type {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => match text.strip_prefix("\\x").map(unhex) {
             Some(Some(bytes)) => Cell::Bytes(bytes),
@@ -229,7 +234,8 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-fn quoted(name: &str) -> String {
+/// Quotes an identifier.
+pub(crate) fn sql_quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
