@@ -16,6 +16,7 @@ mod readme;
 mod serve;
 mod servers;
 mod sinks;
+mod sources;
 mod sql_files;
 mod support;
 mod tidy;
