@@ -4,13 +4,16 @@
 //! key; nothing bounds it but the number of keys, because a repetition may come at any time, or the time after which a
 //! key is forgotten.
 
+use crate::changed_slots::ChangedSlots;
 use crate::expression::{check_columns, duration_words};
 use crate::idle::Idle;
 use crate::row_table::{RowCodec, RowTable};
+use crate::state_table::{TIME, as_times, named, removed_keys, rows_of, stored_rows, table_of, times, unknown_table};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use headwater_core::{
-    Barrier, Batch, Counter, Operator, OperatorSpec, Output, Result, StateSize, TaskContext, consolidate,
+    Barrier, Batch, Counter, Operator, OperatorSpec, Output, Result, Route, Snapshot, StateSize, TaskContext,
+    consolidate,
 };
 
 /// Turns a stream of facts, each with a key and a version, into a changing table with one row per key: the first
@@ -70,7 +73,7 @@ impl OperatorSpec for Dedup {
         Some(format!("the newest row of each ({}); {freed}", names.join(", ")))
     }
 
-    fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
+    fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let data_type = |index: &usize| self.schema.field(*index).data_type().clone();
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         Ok(Box::new(DedupOperator {
@@ -80,6 +83,8 @@ impl OperatorSpec for Dedup {
             current: Vec::new(),
             n_bytes: 0,
             idle: self.ttl_ns.map(Idle::new),
+            route: Route::Key(context.route(0).to_vec()),
+            changed: ChangedSlots::default(),
             spec: self.clone(),
         }))
     }
@@ -102,7 +107,12 @@ struct DedupOperator {
     /// Of the current rows and their versions.
     n_bytes: usize,
     idle: Option<Idle>,
+    route: Route,
+    changed: ChangedSlots,
 }
+
+/// The table of the state: the current row of each key, and when the key was touched last if that matters.
+const ROWS: &str = "rows";
 
 impl Operator for DedupOperator {
     fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
@@ -118,22 +128,22 @@ impl Operator for DedupOperator {
             if batch.diff(index) < 0 {
                 if let Some(slot) = self.keys.find(key).filter(|slot| *self.current[*slot as usize].row == *row) {
                     self.idle.iter_mut().for_each(|idle| idle.gone(slot));
+                    self.changed.gone(slot, key);
                     changes.push((self.forget(slot), -1));
                 }
                 continue;
             }
             let (slot, is_new) = self.keys.intern(key);
-            self.idle.iter_mut().for_each(|idle| idle.touch(slot));
-            if is_new {
-                self.current.resize_with(self.keys.n_slots(), Current::default);
-            } else if *version <= *self.current[slot as usize].version {
+            if let Some(idle) = &mut self.idle {
+                idle.touch(slot);
+                self.changed.touch(slot);
+            }
+            if !is_new && *version <= *self.current[slot as usize].version {
                 duplicates += 1;
                 continue;
             }
-            let newest = Current { version: version.into(), row: row.into() };
-            self.n_bytes += newest.n_bytes();
-            let older = std::mem::replace(&mut self.current[slot as usize], newest);
-            self.n_bytes -= older.n_bytes();
+            self.changed.touch(slot);
+            let older = self.replace(slot, Current { version: version.into(), row: row.into() });
             if !is_new {
                 corrections += 1;
                 changes.push((older.row, -1));
@@ -151,7 +161,46 @@ impl Operator for DedupOperator {
 
     fn on_barrier(&mut self, barrier: &Barrier, _out: &mut Output) -> Result<()> {
         for slot in self.idle.as_mut().map(|idle| idle.expire(barrier.time)).unwrap_or_default() {
+            self.changed.gone(slot, self.keys.row(slot));
             self.forget(slot);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let Self { spec, keys, current, changed, .. } = self;
+        let mut taken = changed.take(|| keys.slots());
+        taken.removed.retain(|key| keys.find(key).is_none());
+        let rows = taken.slots.iter().map(|slot| &*current[*slot as usize].row);
+        let mut columns = named(spec.schema.fields(), self.rows.decode(rows)?);
+        if let Some(idle) = &self.idle {
+            columns.push(("touched".to_owned(), times(taken.slots.iter().map(|slot| idle.last(*slot)))));
+        }
+        let rows = rows_of(columns, taken.slots.len())?;
+        let removed = keys.decode(taken.removed.iter().map(AsRef::as_ref))?;
+        let removed =
+            removed_keys(named(spec.schema.project(&spec.primary_key)?.fields(), removed), taken.removed.len())?;
+        let table = table_of((ROWS, self.route.clone()), spec.primary_key.clone(), rows, removed);
+        Ok(Snapshot { tables: table.into_iter().collect() })
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if table != ROWS {
+            return Err(unknown_table(table));
+        }
+        let more = if self.idle.is_some() { vec![TIME] } else { Vec::new() };
+        let (rows, more) = stored_rows(table, &rows, &self.spec.schema, &more)?;
+        let touched = more.first().map(as_times).transpose()?;
+        let keys = self.keys.encode(rows.project(&self.spec.primary_key)?.columns())?;
+        let versions = self.versions.encode(&[rows.column(self.spec.version).clone()])?;
+        let encoded = self.rows.encode(rows.columns())?;
+        for row in 0..rows.num_rows() {
+            let (slot, _) = self.keys.intern(keys.get(row));
+            self.replace(slot, Current { version: versions.get(row).into(), row: encoded.get(row).into() });
+            self.changed.restored(slot);
+            if let (Some(idle), Some(touched)) = (&mut self.idle, &touched) {
+                idle.restore(slot, touched[row]);
+            }
         }
         Ok(())
     }
@@ -169,6 +218,15 @@ impl Current {
 }
 
 impl DedupOperator {
+    /// Lets a row stand for a key, and returns the one that did before.
+    fn replace(&mut self, slot: u32, newest: Current) -> Current {
+        self.current.resize_with(self.keys.n_slots().max(self.current.len()), Current::default);
+        self.n_bytes += newest.n_bytes();
+        let older = std::mem::replace(&mut self.current[slot as usize], newest);
+        self.n_bytes -= older.n_bytes();
+        older
+    }
+
     /// Forgets a key and returns the row that stood for it.
     fn forget(&mut self, slot: u32) -> Box<[u8]> {
         self.keys.remove(slot);
@@ -189,8 +247,11 @@ impl DedupOperator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restarts::{report, restarting};
     use crate::testing::{barrier_at, batch, context, run, schema};
     use expect_test::expect;
+    use rand::prelude::*;
+    use rand_chacha::ChaCha8Rng;
 
     fn dedup(script: &str) -> String {
         let input = schema("id text, at int, v int");
@@ -230,6 +291,35 @@ mod tests {
         assert_eq!(operator.state_size().rows, 1);
         barrier_at(operator.as_mut(), 119, &mut out);
         assert_eq!((operator.state_size().rows, operator.state_size().bytes > 0), (0, true));
+    }
+
+    /// What is restored behaves as what was never interrupted; `restarting` compares them.
+    #[test]
+    fn keys_survive_restarts_with_their_versions_and_times() {
+        let input = schema("id int, at int, v int");
+        for seed in 0..200 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let ttl_ns = [None, Some(20)][rng.random_range(0..2)];
+            let dedup = Dedup::new(input.clone(), vec![0], 1).expect("a key and a version").forgetting(ttl_ns);
+            let mut operator = restarting(&dedup, &[&[0]], seed);
+            let (mut out, mut there) = (Output::default(), Vec::new());
+            for step in 1..30 {
+                for _ in 0..rng.random_range(0..3) {
+                    let row = [6, 9, 3].map(|n| Some(rng.random_range(0..n).to_string())).to_vec();
+                    let gone = (!there.is_empty() && rng.random_bool(0.2)).then(|| there.choose(&mut rng).cloned());
+                    let row = match gone.flatten() {
+                        Some(row) => (-1, row),
+                        None => {
+                            there.push(row.clone());
+                            (1, row)
+                        }
+                    };
+                    operator.on_batch(0, batch(&input, &[row]), &mut out).expect("a good batch");
+                }
+                barrier_at(&mut operator, step * 5, &mut out);
+            }
+        }
+        report("dedup");
     }
 
     #[test]

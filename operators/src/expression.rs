@@ -51,7 +51,11 @@ pub(crate) fn evaluate(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Resu
     expr.evaluate(rows)?.into_array(rows.num_rows())
 }
 
-fn evaluate_all(exprs: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>, DataFusionError> {
+/// Evaluates expressions over rows; the first failure is that of all.
+pub(crate) fn evaluate_all(
+    exprs: &[Arc<dyn PhysicalExpr>],
+    rows: &RecordBatch,
+) -> Result<Vec<ArrayRef>, DataFusionError> {
     exprs.iter().map(|expr| evaluate(expr, rows)).collect()
 }
 

@@ -32,6 +32,7 @@ mod not_null;
 mod oracle;
 mod over;
 mod partitioned;
+mod passed;
 mod project;
 mod repeat;
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod temporal_join;
 #[cfg(test)]
 mod testing;
 mod top_n;
+mod touched;
 mod union;
 mod unnest;
 mod upsert;

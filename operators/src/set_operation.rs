@@ -3,12 +3,14 @@
 //! It never looks at single columns: two rows are the same when all their columns are, nulls included. Its state is,
 //! for each different row that is there, how often it is on either side; what bounds it is both tables.
 
+use crate::changed_slots::ChangedSlots;
 use crate::expression::check_relabel;
 use crate::repeat::repeated;
 use crate::row_table::RowTable;
+use crate::state_table::{as_numbers, keyed_table, numbers, stored_rows, unknown_table};
 use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use headwater_core::{Batch, Operator, OperatorSpec, Output, Result, StateSize, TaskContext};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use headwater_core::{Batch, Operator, OperatorSpec, Output, Result, Route, Snapshot, StateSize, TaskContext};
 use std::sync::Arc;
 
 /// What is made of how often a row is on the left and on the right.
@@ -82,9 +84,16 @@ impl OperatorSpec for SetOperation {
         self.schema.clone()
     }
 
-    fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
+    fn state(&self) -> Option<String> {
+        Some("how often each row is on either side; freed when it is on neither".to_owned())
+    }
+
+    fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let rows = RowTable::new(self.schema.fields().iter().map(|field| field.data_type().clone()))?;
-        Ok(Box::new(SetOperationOperator { spec: self.clone(), rows, counts: Vec::new() }))
+        // Each side finds its subtask by all columns, so one of them stands for both.
+        let route = Route::Key(context.route(0).to_vec());
+        let changed = ChangedSlots::default();
+        Ok(Box::new(SetOperationOperator { spec: self.clone(), rows, counts: Vec::new(), route, changed }))
     }
 }
 
@@ -93,6 +102,22 @@ struct SetOperationOperator {
     rows: RowTable,
     /// For each row by its number, how often it is on the left and on the right.
     counts: Vec<[i64; 2]>,
+    route: Route,
+    changed: ChangedSlots,
+}
+
+/// The table of the state.
+const ROWS: &str = "rows";
+
+impl SetOperationOperator {
+    fn put(&mut self, row: &[u8]) -> u32 {
+        let (slot, is_new) = self.rows.intern(row);
+        if is_new {
+            self.counts.resize(self.rows.n_slots().max(self.counts.len()), [0, 0]);
+            self.counts[slot as usize] = [0, 0];
+        }
+        slot
+    }
 }
 
 impl Operator for SetOperationOperator {
@@ -101,11 +126,8 @@ impl Operator for SetOperationOperator {
         let mut touched: Vec<(u32, i64)> = Vec::new();
         let mut is_noted = hashbrown::HashSet::new();
         for row in 0..batch.n_rows() {
-            let (slot, is_new) = self.rows.intern(encoded.get(row));
-            if is_new {
-                self.counts.resize(self.rows.n_slots().max(self.counts.len()), [0, 0]);
-                self.counts[slot as usize] = [0, 0];
-            }
+            let slot = self.put(encoded.get(row));
+            self.changed.touch(slot);
             let [left, right] = self.counts[slot as usize];
             if is_noted.insert(slot) {
                 touched.push((slot, self.spec.kind.multiplicity(left, right)));
@@ -128,8 +150,33 @@ impl Operator for SetOperationOperator {
         out.emit(if self.spec.output_changing() { changes } else { repeated(&changes)? });
         for (slot, _) in touched {
             if self.counts[slot as usize] == [0, 0] {
+                self.changed.gone(slot, self.rows.row(slot));
                 self.rows.remove(slot);
             }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let taken = self.changed.take(|| self.rows.slots());
+        let side = |side: usize| numbers(taken.slots.iter().map(|slot| self.counts[*slot as usize][side]));
+        let values = vec![("left".to_owned(), side(0)), ("right".to_owned(), side(1))];
+        let fields = self.spec.schema.fields();
+        let table = keyed_table((ROWS, self.route.clone()), (&self.rows, fields), taken, values)?;
+        Ok(Snapshot { tables: table.into_iter().collect() })
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if table != ROWS {
+            return Err(unknown_table(table));
+        }
+        let (rows, counts) = stored_rows(table, &rows, &self.spec.schema, &[DataType::Int64, DataType::Int64])?;
+        let (left, right) = (as_numbers(&counts[0])?, as_numbers(&counts[1])?);
+        let encoded = self.rows.encode(rows.columns())?;
+        for row in 0..rows.num_rows() {
+            let slot = self.put(encoded.get(row));
+            self.counts[slot as usize] = [left[row], right[row]];
+            self.changed.restored(slot);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::row_table::{RowCodec, RowTable};
 use arrow::array::TimestampNanosecondArray;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use headwater_core::{Error, Result, Route, StateTable};
 use std::sync::Arc;
 
@@ -81,6 +81,58 @@ pub(crate) fn everyone(name: &'static str, columns: Vec<Named>) -> Result<StateT
 pub(crate) fn route_by(exchange: &[usize], place: impl Fn(usize) -> Option<usize>) -> Result<Route> {
     let columns: Option<Vec<usize>> = exchange.iter().map(|column| place(*column)).collect();
     columns.map(Route::Key).ok_or_else(|| Error::internal("state does not hold the columns that its rows came by"))
+}
+
+/// Makes a table of these columns. `None` when nothing has changed.
+pub(crate) fn table_of(
+    (name, route): (&'static str, Route),
+    key: Vec<usize>,
+    rows: RecordBatch,
+    removed: Option<RecordBatch>,
+) -> Option<StateTable> {
+    (rows.num_rows() > 0 || removed.is_some()).then(|| StateTable { name, key, route, rows, removed })
+}
+
+/// Makes a table whose key is a whole row, of rows that have changed. Those that are not there any more are removed;
+/// the others have `values` besides, of which there is one for each of `rows`.
+///
+/// # Errors
+/// `Internal` when the columns differ in length.
+pub(crate) fn changed_rows(
+    table: (&'static str, Route),
+    rows: &RecordBatch,
+    is_there: Vec<bool>,
+    values: Vec<Named>,
+) -> Result<Option<StateTable>> {
+    let is_there = BooleanArray::from(is_there);
+    let is_gone = compute::not(&is_there)?;
+    let key = (0..rows.num_columns()).collect();
+    let all = named(rows.schema().fields(), rows.columns().to_vec());
+    let pick = |columns: Vec<Named>, mask: &BooleanArray| -> Result<RecordBatch> {
+        let filtered = columns.into_iter().map(|(name, column)| Ok((name, compute::filter(&column, mask)?)));
+        rows_of(filtered.collect::<Result<_>>()?, mask.true_count())
+    };
+    let removed = (is_gone.true_count() > 0).then(|| pick(all.clone(), &is_gone)).transpose()?;
+    let there = pick(all.into_iter().chain(values).collect(), &is_there)?;
+    Ok(table_of(table, key, there, removed))
+}
+
+/// Takes a stored table apart into rows of a schema and the columns behind them.
+///
+/// # Errors
+/// `Data` when there are other columns.
+pub(crate) fn stored_rows(
+    table: &str,
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+    more: &[DataType],
+) -> Result<(RecordBatch, Vec<ArrayRef>)> {
+    let types = schema.fields().iter().map(|field| field.data_type()).chain(more);
+    let mut columns = stored_columns(table, rows, types)?;
+    let more = columns.split_off(schema.fields().len());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
+    rows.map(|rows| (rows, more)).map_err(|error| Error::data(format!("the table '{table}' of the state: {error}")))
 }
 
 /// Makes the error for a table that is not one of an operator's.

@@ -3,11 +3,15 @@
 //! It never looks at a column other than the key to decide which row is meant, and trusts the order in which changes
 //! come. Its state is the current row of each key; a key is freed when its row is deleted, and nothing else bounds it.
 
+use crate::changed_slots::ChangedSlots;
 use crate::expression::{check_columns, check_relabel};
 use crate::row_table::{RowCodec, RowTable};
+use crate::state_table::{named, removed_keys, rows_of, stored_rows, table_of, unknown_table};
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use headwater_core::{Batch, Counter, Operator, OperatorSpec, Output, Result, StateSize, TaskContext, consolidate};
+use headwater_core::{
+    Batch, Counter, Operator, OperatorSpec, Output, Result, Route, Snapshot, StateSize, TaskContext, consolidate,
+};
 
 /// Turns changes by key into a changing table with one row per key: a row replaces the one that has its key, an equal
 /// one changes nothing and is counted as a duplicate, and a deletion removes the row of its key, whatever else it says.
@@ -48,7 +52,7 @@ impl OperatorSpec for Upsert {
         Some(format!("the current row of each ({}); freed when it is deleted", self.key_names()))
     }
 
-    fn build(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
+    fn build(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let data_type = |index: &usize| self.input.field(*index).data_type().clone();
         let all: Vec<usize> = (0..self.input.fields().len()).collect();
         Ok(Box::new(UpsertOperator {
@@ -57,6 +61,8 @@ impl OperatorSpec for Upsert {
             current: Vec::new(),
             n_rows: 0,
             n_bytes: 0,
+            route: Route::Key(context.route(0).to_vec()),
+            changed: ChangedSlots::default(),
             spec: self.clone(),
         }))
     }
@@ -70,7 +76,12 @@ struct UpsertOperator {
     current: Vec<Box<[u8]>>,
     n_rows: usize,
     n_bytes: usize,
+    route: Route,
+    changed: ChangedSlots,
 }
+
+/// The table of the state: the current row of each key.
+const ROWS: &str = "rows";
 
 impl Operator for UpsertOperator {
     fn on_batch(&mut self, _input: usize, batch: Batch, out: &mut Output) -> Result<()> {
@@ -90,17 +101,13 @@ impl Operator for UpsertOperator {
                 continue;
             }
             let (slot, is_new) = self.keys.intern(key);
-            if is_new {
-                self.current.resize_with(self.keys.n_slots(), Default::default);
-            } else if *self.current[slot as usize] == *row {
+            if !is_new && *self.current[slot as usize] == *row {
                 duplicates += 1;
                 continue;
             }
-            let older = std::mem::replace(&mut self.current[slot as usize], row.into());
-            self.n_bytes = self.n_bytes + row.len() - older.len();
-            if is_new {
-                self.n_rows += 1;
-            } else {
+            self.changed.touch(slot);
+            let older = self.replace(slot, row, is_new);
+            if !is_new {
                 corrections += 1;
                 changes.push((older, -1));
             }
@@ -115,13 +122,50 @@ impl Operator for UpsertOperator {
         Ok(())
     }
 
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let Self { spec, keys, current, changed, .. } = self;
+        let mut taken = changed.take(|| keys.slots());
+        taken.removed.retain(|key| keys.find(key).is_none());
+        let rows = self.rows.decode(taken.slots.iter().map(|slot| &*current[*slot as usize]))?;
+        let rows = rows_of(named(spec.input.fields(), rows), taken.slots.len())?;
+        let removed = keys.decode(taken.removed.iter().map(AsRef::as_ref))?;
+        let removed = removed_keys(named(spec.input.project(&spec.key)?.fields(), removed), taken.removed.len())?;
+        let table = table_of((ROWS, self.route.clone()), spec.key.clone(), rows, removed);
+        Ok(Snapshot { tables: table.into_iter().collect() })
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if table != ROWS {
+            return Err(unknown_table(table));
+        }
+        let (rows, _) = stored_rows(table, &rows, &self.spec.input, &[])?;
+        let keys = self.keys.encode(rows.project(&self.spec.key)?.columns())?;
+        let encoded = self.rows.encode(rows.columns())?;
+        for row in 0..rows.num_rows() {
+            let (slot, is_new) = self.keys.intern(keys.get(row));
+            self.replace(slot, encoded.get(row), is_new);
+            self.changed.restored(slot);
+        }
+        Ok(())
+    }
+
     fn state_size(&self) -> StateSize {
         StateSize { rows: self.n_rows as u64, bytes: self.n_bytes as u64 }
     }
 }
 
 impl UpsertOperator {
+    /// Lets a row be that of a key, and returns the one that was.
+    fn replace(&mut self, slot: u32, row: &[u8], is_new: bool) -> Box<[u8]> {
+        self.current.resize_with(self.keys.n_slots().max(self.current.len()), Default::default);
+        let older = std::mem::replace(&mut self.current[slot as usize], row.into());
+        self.n_bytes = self.n_bytes + row.len() - older.len();
+        self.n_rows += usize::from(is_new);
+        older
+    }
+
     fn remove(&mut self, slot: u32) -> Box<[u8]> {
+        self.changed.gone(slot, self.keys.row(slot));
         self.keys.remove(slot);
         let row = std::mem::take(&mut self.current[slot as usize]);
         self.n_rows -= 1;

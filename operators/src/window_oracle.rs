@@ -5,7 +5,7 @@
 
 use crate::functions::WindowRule;
 use crate::oracle::{N_CASES, Table, aggregate, batch_answer};
-use crate::restarts::{Restarting, report, restarting};
+use crate::restarts::{Restarting, restarting};
 use crate::testing::{barrier, batch, expr, schema};
 use crate::{Aggregate, Emit, Late, Project, Session, SessionConfig, Unnest, UnnestColumns, WindowColumn, Windowing};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};

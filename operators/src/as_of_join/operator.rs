@@ -5,14 +5,20 @@
 //! with the match of each left row; what bounds it is the tables that the inputs stand for, or the idle time of a key.
 
 use super::{AsOfJoin, AsOfJoinConfig, Near};
-use crate::expression::{Evaluated, engine_error, evaluate_or_bury};
-use crate::idle::Idle;
+use crate::changed_slots::ChangedRows;
+use crate::expression::{Evaluated, engine_error, evaluate_all, evaluate_or_bury};
 use crate::row_table::{EncodedRows, RowCodec, RowTable};
-use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use crate::state_table::{as_numbers, changed_rows, numbers, stored_rows, unknown_table};
+use crate::touched::Touched;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
+};
 use arrow::compute;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
-use headwater_core::{Barrier, Batch, Operator, Output, Result, StateSize, TaskContext, consolidate};
+use headwater_core::{
+    Barrier, Batch, Operator, Output, Result, Route, Snapshot, StateSize, StateTable, TaskContext, consolidate,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::sync::Arc;
@@ -21,6 +27,9 @@ use std::sync::Arc;
 type Bytes = Arc<[u8]>;
 /// What is compared, and the row.
 type Place = (Bytes, Bytes);
+
+/// The tables of the state: the rows of each side. There is one of [`Touched`] besides.
+const SIDES: [&str; 2] = ["left", "right"];
 
 /// What a row takes besides its own bytes.
 const LEFT_BYTES: usize = size_of::<Place>() + size_of::<Left>();
@@ -52,9 +61,17 @@ pub(super) struct AsOfJoinOperator {
     order: RowCodec,
     keys: RowTable,
     by_key: Vec<Rows>,
-    idle: Option<Idle>,
+    touched: Option<Touched>,
+    /// Of either side.
+    changed: [ChangedRows; 2],
     n_rows: usize,
     n_bytes: usize,
+}
+
+/// What rows are found by.
+struct Found {
+    keys: EncodedRows,
+    compared: EncodedRows,
 }
 
 /// What one batch changes: a left row, the right row that it is shown with, and how often.
@@ -67,6 +84,7 @@ impl AsOfJoinOperator {
         let types = left.iter().map(|key: &Arc<dyn PhysicalExpr>| key.data_type(&config.left));
         let types = types.collect::<Result<Vec<_>, _>>().map_err(engine_error)?;
         let compared = config.compared.0.data_type(&config.left).map_err(engine_error)?;
+        let touched = config.ttl_ns.map(|ttl_ns| Touched::new(ttl_ns, &left, context.route(0))).transpose()?;
         left.push(config.compared.0.clone());
         right.push(config.compared.1.clone());
         let codec = |schema: &SchemaRef| RowCodec::new(schema.fields().iter().map(|field| field.data_type().clone()));
@@ -78,7 +96,8 @@ impl AsOfJoinOperator {
             order: RowCodec::new(std::iter::once(compared))?,
             keys: RowTable::new(types.into_iter())?,
             by_key: Vec::new(),
-            idle: config.ttl_ns.map(Idle::new),
+            touched,
+            changed: Default::default(),
             n_rows: 0,
             n_bytes: 0,
             config,
@@ -106,14 +125,25 @@ impl AsOfJoinOperator {
     fn slots(&mut self, keys: &EncodedRows, n_rows: usize) -> Vec<u32> {
         let mut slots = Vec::with_capacity(n_rows);
         for row in 0..n_rows {
-            let (slot, _) = self.keys.intern(keys.get(row));
-            self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Rows::default);
-            if let Some(idle) = &mut self.idle {
-                idle.touch(slot);
+            let slot = self.slot(keys.get(row));
+            if let Some(touched) = &mut self.touched {
+                touched.touch(slot);
             }
             slots.push(slot);
         }
         slots
+    }
+
+    fn slot(&mut self, key: &[u8]) -> u32 {
+        let (slot, _) = self.keys.intern(key);
+        self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Rows::default);
+        slot
+    }
+
+    /// Encodes what the rows of a side are found by: their keys, and what is compared.
+    fn found(&self, columns: &[ArrayRef]) -> Result<Found> {
+        let (compared, keys) = columns.split_last().expect("what is compared is evaluated after the keys");
+        Ok(Found { keys: self.keys.encode(keys)?, compared: self.order.encode(std::slice::from_ref(compared))? })
     }
 
     fn take_left(&mut self, slot: u32, place: Place, diff: i64, changes: &mut Changes) {
@@ -123,10 +153,11 @@ impl AsOfJoinOperator {
         let row = place.1.clone();
         let right = &rows.right;
         let is_new = !rows.left.contains_key(&place);
-        if self.idle.is_some() && is_new && diff < 0 {
+        if self.touched.is_some() && is_new && diff < 0 {
             // It was forgotten, and with it how it is shown.
             return;
         }
+        self.changed[0].note(&place.1, !is_new);
         let matched = if is_new { nearest(near, right, &place.0) } else { None };
         let left = rows.left.entry(place.clone()).or_insert(Left { multiplicity: 0, matched });
         left.multiplicity += diff;
@@ -136,6 +167,7 @@ impl AsOfJoinOperator {
             self.n_bytes += n_bytes;
         }
         if left.multiplicity == 0 {
+            self.changed[0].gone(&place.1);
             rows.left.remove(&place);
             self.n_rows -= 1;
             self.n_bytes -= n_bytes;
@@ -148,11 +180,13 @@ impl AsOfJoinOperator {
         let n_bytes = place.0.len() + place.1.len() + RIGHT_BYTES;
         let before = right.get(place).copied().unwrap_or(0);
         let after = before + diff;
-        if self.idle.is_some() && after < 0 {
+        if self.touched.is_some() && after < 0 {
             return false;
         }
+        self.changed[1].note(&place.1, before != 0);
         match (before, after) {
             (_, 0) => {
+                self.changed[1].gone(&place.1);
                 right.remove(place);
                 self.n_rows -= 1;
                 self.n_bytes -= n_bytes;
@@ -188,10 +222,10 @@ impl AsOfJoinOperator {
     fn forget_if_empty(&mut self, slot: u32) {
         let rows = &self.by_key[slot as usize];
         if rows.left.is_empty() && rows.right.is_empty() {
-            self.keys.remove(slot);
-            if let Some(idle) = &mut self.idle {
-                idle.gone(slot);
+            if let Some(touched) = &mut self.touched {
+                touched.gone(slot, &self.keys);
             }
+            self.keys.remove(slot);
         }
     }
 
@@ -221,6 +255,61 @@ impl AsOfJoinOperator {
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
         let diffs = Int64Array::from_iter_values(changes.iter().map(|(_, _, diff)| *diff));
         out.emit(consolidate(&Batch::changing(rows, diffs)?)?);
+        Ok(())
+    }
+}
+
+/// The state as tables.
+impl AsOfJoinOperator {
+    fn schema_of(&self, side: usize) -> &SchemaRef {
+        if side == 0 { &self.config.left } else { &self.config.right }
+    }
+
+    fn changed_rows(&mut self, side: usize) -> Result<Option<StateTable>> {
+        let rows_of = |rows: &Rows| -> Vec<Box<[u8]>> {
+            let row = |(_, row): &Place| Box::from(&**row);
+            if side == 0 { rows.left.keys().map(row).collect() } else { rows.right.keys().map(row).collect() }
+        };
+        let all = || self.by_key.iter().flat_map(rows_of).collect();
+        let changed = self.changed[side].take().unwrap_or_else(all);
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let columns = self.codecs[side].decode(changed.iter().map(AsRef::as_ref))?;
+        let rows = RecordBatch::try_new(self.schema_of(side).clone(), columns)?;
+        let Found { keys, compared } = self.found(&evaluate_all(&self.exprs[side], &rows).map_err(engine_error)?)?;
+        let multiplicity = |(row, bytes): (usize, &Box<[u8]>)| {
+            let of_key = self.keys.find(keys.get(row)).map(|slot| &self.by_key[slot as usize]);
+            let place: Place = (compared.get(row).into(), Arc::from(&**bytes));
+            of_key.and_then(|rows| match side {
+                0 => rows.left.get(&place).map(|left| left.multiplicity),
+                _ => rows.right.get(&place).copied(),
+            })
+        };
+        let multiplicities: Vec<Option<i64>> = changed.iter().enumerate().map(multiplicity).collect();
+        let is_there = multiplicities.iter().map(Option::is_some).collect();
+        let values =
+            vec![("multiplicity".to_owned(), numbers(multiplicities.into_iter().map(Option::unwrap_or_default)))];
+        changed_rows((SIDES[side], Route::Key(self.context.route(side).to_vec())), &rows, is_there, values)
+    }
+
+    fn restore_rows(&mut self, side: usize, rows: &RecordBatch) -> Result<()> {
+        let (rows, more) = stored_rows(SIDES[side], rows, self.schema_of(side), &[DataType::Int64])?;
+        let Found { keys, compared } = self.found(&evaluate_all(&self.exprs[side], &rows).map_err(engine_error)?)?;
+        let (encoded, multiplicities) = (self.codecs[side].encode(rows.columns())?, as_numbers(&more[0])?);
+        for (row, multiplicity) in multiplicities.into_iter().enumerate() {
+            let slot = self.slot(keys.get(row));
+            let place: Place = (compared.get(row).into(), encoded.get(row).into());
+            self.n_bytes += place.0.len() + place.1.len() + if side == 0 { LEFT_BYTES } else { RIGHT_BYTES };
+            self.n_rows += 1;
+            let Rows { left, right } = &mut self.by_key[slot as usize];
+            if side == 0 {
+                left.insert(place, Left { multiplicity, matched: None });
+            } else {
+                right.insert(place, multiplicity);
+            }
+        }
+        self.changed[side].start();
         Ok(())
     }
 }
@@ -274,10 +363,8 @@ impl Operator for AsOfJoinOperator {
         let mut changes = Changes::new();
         let evaluated = evaluate_or_bury(&self.exprs[input], batch, &self.context, out)?;
         let Evaluated { batch, columns } = self.without_nulls(input, evaluated, &mut changes)?;
-        let (compared, keys) = columns.split_last().expect("what is compared is evaluated after the keys");
         let n_rows = batch.n_rows();
-        let keys = self.keys.encode(keys)?;
-        let compared = self.order.encode(std::slice::from_ref(compared))?;
+        let Found { keys, compared } = self.found(&columns)?;
         let rows = self.codecs[input].encode(batch.rows.columns())?;
         let slots = self.slots(&keys, n_rows);
         let mut changed: BTreeMap<u32, BTreeSet<Bytes>> = BTreeMap::new();
@@ -298,14 +385,47 @@ impl Operator for AsOfJoinOperator {
     }
 
     fn on_barrier(&mut self, barrier: &Barrier, _out: &mut Output) -> Result<()> {
-        let expired = self.idle.as_mut().map(|idle| idle.expire(barrier.time)).unwrap_or_default();
-        for slot in expired {
+        let expired = self.touched.as_mut().map(|touched| touched.expire(barrier.time, &self.keys));
+        for slot in expired.unwrap_or_default() {
             let Rows { left, right } = std::mem::take(&mut self.by_key[slot as usize]);
+            left.keys().for_each(|(_, row)| self.changed[0].gone(row));
+            right.keys().for_each(|(_, row)| self.changed[1].gone(row));
             self.n_rows -= left.len() + right.len();
             let bytes = |(compared, row): &Place| compared.len() + row.len();
             self.n_bytes -= left.keys().map(|place| bytes(place) + LEFT_BYTES).sum::<usize>();
             self.n_bytes -= right.keys().map(|place| bytes(place) + RIGHT_BYTES).sum::<usize>();
             self.keys.remove(slot);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        for side in [0, 1] {
+            snapshot.tables.extend(self.changed_rows(side)?);
+        }
+        if let Some(touched) = &mut self.touched {
+            snapshot.tables.extend(touched.snapshot(&self.keys)?);
+        }
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if let (Touched::TABLE, Some(touched)) = (table, &mut self.touched) {
+            touched.restore(&mut self.keys, &rows)?;
+            self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Rows::default);
+            return Ok(());
+        }
+        let side = SIDES.iter().position(|name| *name == table).ok_or_else(|| unknown_table(table))?;
+        self.restore_rows(side, &rows)
+    }
+
+    fn restore_end(&mut self) -> Result<()> {
+        // Between two batches each left row is shown with the nearest right row.
+        for Rows { left, right } in &mut self.by_key {
+            for ((compared, _), left) in left {
+                left.matched = nearest(self.config.near, right, compared);
+            }
         }
         Ok(())
     }

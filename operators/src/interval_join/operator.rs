@@ -7,8 +7,10 @@
 
 use super::side::Side;
 use super::{IntervalJoin, IntervalJoinConfig, TimeOf};
-use crate::expression::{Evaluated, dead_letter, engine_error, evaluate_or_bury};
+use crate::expression::{Evaluated, dead_letter, engine_error, evaluate_all, evaluate_or_bury};
 use crate::join::JoinKind;
+use crate::passed::Passed;
+use crate::state_table::unknown_table;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StructArray, UInt32Array,
     new_null_array,
@@ -17,10 +19,14 @@ use arrow::compute;
 use arrow::datatypes::{Schema, SchemaRef, TimestampNanosecondType};
 use datafusion_physical_expr::PhysicalExpr;
 use headwater_core::{
-    Batch, Error, EventTime, Operator, Output, Reason, Result, StateSize, TaskContext, Watermark, consolidate,
+    Batch, Error, EventTime, Operator, Output, Reason, Result, Route, Snapshot, StateSize, TaskContext, Watermark,
+    consolidate,
 };
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+/// The tables of the state: the rows of each side. There is one of [`Passed`] besides.
+const SIDES: [&str; 2] = ["left", "right"];
 
 /// How many pairs are looked at in one go: what bounds the memory of a filter over many pairs.
 const PAIRS_MAX: usize = 8192;
@@ -47,7 +53,7 @@ pub(super) struct IntervalJoinOperator {
     changes: bool,
     held_back_ns: i64,
     /// Nothing at or before this time is expected, late rows that are waited for included.
-    passed: EventTime,
+    passed: Passed,
 }
 
 /// A batch on its way through the join.
@@ -87,7 +93,7 @@ impl IntervalJoinOperator {
             alone: [left, right],
             changes: spec.output_changing(),
             held_back_ns: spec.held_back_ns(),
-            passed: EventTime::MIN,
+            passed: Passed::default(),
             context: context.clone(),
             config,
         })
@@ -104,7 +110,7 @@ impl IntervalJoinOperator {
 
     /// Whether nothing that is still to come can match a row of this time.
     fn is_done(&self, side: usize, time: i64) -> bool {
-        *self.reach(side, time).end() <= self.passed.0
+        *self.reach(side, time).end() <= self.passed.time().0
     }
 
     /// Evaluates the keys of a batch, sends late rows away, and shows rows that nothing can match.
@@ -115,7 +121,7 @@ impl IntervalJoinOperator {
         let mut lonely = Vec::with_capacity(batch.n_rows());
         let nulls: Vec<_> = keys.iter().filter_map(|key| key.logical_nulls()).collect();
         for (row, time) in times.iter().enumerate() {
-            let is_late = time.is_some_and(|time| self.passed > EventTime::MIN && time <= self.passed.0);
+            let is_late = time.is_some_and(|time| self.passed.has(time));
             if let (true, Some(time)) = (is_late, time) {
                 let message = format!("the row at {} came after the watermark had passed it", EventTime(*time));
                 let letter = dead_letter(Reason::Late, message, String::new(), &batch.rows, row, &self.context)?;
@@ -161,11 +167,12 @@ impl IntervalJoinOperator {
 
     fn single_kept(&self, side: usize, slots: &[u32], diff: i64) -> Result<Batch> {
         let schema = if side == 0 { &self.config.left } else { &self.config.right };
-        let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
-        let rows = RecordBatch::try_new_with_options(schema.clone(), self.sides[side].columns(slots)?, &options)?;
+        let (columns, n_rows) = self.sides[side].columns_of_all(slots)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        let rows = RecordBatch::try_new_with_options(schema.clone(), columns, &options)?;
         let batch = match diff {
             1 => Batch::append_only(rows),
-            diff => Batch::changing(rows, Int64Array::from_value(diff, slots.len()))?,
+            diff => Batch::changing(rows, Int64Array::from_value(diff, n_rows))?,
         };
         self.single(side, batch)
     }
@@ -200,7 +207,8 @@ impl IntervalJoinOperator {
         for index in 0..numbered.n_rows() {
             let pair = usize::try_from(numbered.diff(index) - 1).unwrap_or(0);
             arriving.matched[indices[pair] as usize] = true;
-            if self.sides[1 - side].first_match(others[pair]) {
+            // Nobody asks whether rows of a side have a match that are never shown alone.
+            if self.alone[1 - side] != Alone::No && self.sides[1 - side].first_match(others[pair]) {
                 turned.push(others[pair]);
             }
         }
@@ -338,13 +346,33 @@ impl Operator for IntervalJoinOperator {
             EventTime::MIN | EventTime::MAX => time,
             time => time.saturating_add(by_ns),
         };
-        self.passed = self.passed.max(behind(time, -self.config.allowed_lateness_ns));
+        self.passed.reach(behind(time, -self.config.allowed_lateness_ns));
         let mut results = Results::default();
         self.free(0, &mut results)?;
         self.free(1, &mut results)?;
         self.emit(results, out)?;
-        out.watermark(Watermark::At(behind(self.passed, self.held_back_ns)));
+        out.watermark(Watermark::At(behind(self.passed.time(), self.held_back_ns)));
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        for (side, name) in SIDES.into_iter().enumerate() {
+            let route = Route::Key(self.context.route(side).to_vec());
+            snapshot.tables.extend(self.sides[side].snapshot(name, route)?);
+        }
+        snapshot.tables.extend(self.passed.snapshot()?);
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        if table == Passed::TABLE {
+            return self.passed.restore(&rows);
+        }
+        let side = SIDES.iter().position(|name| *name == table).ok_or_else(|| unknown_table(table))?;
+        let (keys, time) = (&self.keys[side], self.config.times[side]);
+        self.sides[side]
+            .restore(table, &rows, |rows| Ok((evaluate_all(keys, rows).map_err(engine_error)?, times(rows, time)?)))
     }
 
     fn state_size(&self) -> StateSize {

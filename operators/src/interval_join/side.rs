@@ -3,10 +3,12 @@
 //! It never knows the other side nor the watermark. Its state is the rows that were put into it and not taken out;
 //! whoever owns it takes them out when the watermark says that nothing can match them.
 
-use crate::row_table::{EncodedRows, ROW_BYTES, RowCodec, RowTable};
-use arrow::array::ArrayRef;
+use crate::changed_slots::ChangedSlots;
+use crate::row_table::{EncodedRows, RowTable};
+use crate::state_table::{as_flags, as_numbers, flags, keyed_table, numbers, stored_rows};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_core::{Result, StateSize};
+use headwater_core::{Error, Result, Route, StateSize, StateTable};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -16,7 +18,8 @@ const KEPT_BYTES: usize = size_of::<Kept>() + 2 * size_of::<u32>();
 /// A row that waits for others.
 #[derive(Default)]
 struct Kept {
-    row: Box<[u8]>,
+    /// How often it is there.
+    n: usize,
     key: u32,
     time: i64,
     matched: bool,
@@ -24,68 +27,72 @@ struct Kept {
 
 /// The rows of one side.
 pub(super) struct Side {
-    codec: RowCodec,
+    schema: SchemaRef,
+    rows: RowTable,
+    kept: Vec<Kept>,
     keys: RowTable,
     /// For each key, the rows by time.
     by_key: Vec<BTreeMap<i64, Vec<u32>>>,
-    kept: Vec<Kept>,
-    free: Vec<u32>,
     by_time: BTreeMap<i64, Vec<u32>>,
-    n_rows: usize,
-    n_bytes: usize,
+    changed: ChangedSlots,
 }
 
 impl Side {
     pub(super) fn new(schema: &SchemaRef, keys: &[DataType]) -> Result<Self> {
         Ok(Self {
-            codec: RowCodec::new(schema.fields().iter().map(|field| field.data_type().clone()))?,
+            schema: schema.clone(),
+            rows: RowTable::new(schema.fields().iter().map(|field| field.data_type().clone()))?,
+            kept: Vec::new(),
             keys: RowTable::new(keys.iter().cloned())?,
             by_key: Vec::new(),
-            kept: Vec::new(),
-            free: Vec::new(),
             by_time: BTreeMap::new(),
-            n_rows: 0,
-            n_bytes: 0,
+            changed: ChangedSlots::default(),
         })
     }
 
     pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
-        self.codec.encode(columns)
+        self.rows.encode(columns)
     }
 
     pub(super) fn encode_keys(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
         self.keys.encode(columns)
     }
 
-    /// Returns the rows with a key in a range of times.
+    /// Returns the rows with a key in a range of times, each as often as it is there.
     pub(super) fn matching(&self, key: &[u8], times: RangeInclusive<i64>) -> impl Iterator<Item = u32> {
         let rows = self.keys.find(key).filter(|_| !times.is_empty()).map(|key| &self.by_key[key as usize]);
-        rows.into_iter().flat_map(move |rows| rows.range(times.clone())).flat_map(|(_, slots)| slots.iter().copied())
+        let slots = rows.into_iter().flat_map(move |rows| rows.range(times.clone())).flat_map(|(_, slots)| slots);
+        slots.flat_map(|slot| std::iter::repeat_n(*slot, self.kept[*slot as usize].n))
     }
 
+    /// Keeps a row. Equal rows are one: they have one time and key, so they match the same.
     pub(super) fn put(&mut self, row: &[u8], key: &[u8], time: i64, matched: bool) {
-        let (key, _) = self.keys.intern(key);
-        self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), BTreeMap::new);
-        let kept = Kept { row: row.into(), key, time, matched };
-        self.n_rows += 1;
-        self.n_bytes += kept.row.len();
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.kept[slot as usize] = kept;
-                slot
-            }
-            None => {
-                self.kept.push(kept);
-                u32::try_from(self.kept.len() - 1).expect("four thousand million rows of state do not fit into memory")
-            }
-        };
-        self.by_key[key as usize].entry(time).or_default().push(slot);
-        self.by_time.entry(time).or_default().push(slot);
+        let slot = self.add(row, key, time, 1);
+        self.kept[slot as usize].matched |= matched;
+        self.changed.touch(slot);
+    }
+
+    fn add(&mut self, row: &[u8], key: &[u8], time: i64, n: usize) -> u32 {
+        let (slot, is_new) = self.rows.intern(row);
+        if is_new {
+            let (key, _) = self.keys.intern(key);
+            self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), BTreeMap::new);
+            self.by_key[key as usize].entry(time).or_default().push(slot);
+            self.by_time.entry(time).or_default().push(slot);
+            self.kept.resize_with(self.rows.n_slots().max(self.kept.len()), Kept::default);
+            self.kept[slot as usize] = Kept { n: 0, key, time, matched: false };
+        }
+        self.kept[slot as usize].n += n;
+        slot
     }
 
     /// Notes a match of a row, and returns whether it is the first.
     pub(super) fn first_match(&mut self, slot: u32) -> bool {
-        !std::mem::replace(&mut self.kept[slot as usize].matched, true)
+        let is_first = !std::mem::replace(&mut self.kept[slot as usize].matched, true);
+        if is_first {
+            self.changed.touch(slot);
+        }
+        is_first
     }
 
     pub(super) fn is_matched(&self, slot: u32) -> bool {
@@ -123,19 +130,57 @@ impl Side {
 
     /// Forgets a row that is out of reach.
     pub(super) fn forget(&mut self, slot: u32) {
-        let kept = std::mem::take(&mut self.kept[slot as usize]);
-        self.n_rows -= 1;
-        self.n_bytes -= kept.row.len();
-        self.free.push(slot);
+        self.changed.gone(slot, self.rows.row(slot));
+        self.rows.remove(slot);
+    }
+
+    /// Returns the columns of rows, each as often as it is there, and how many that are.
+    pub(super) fn columns_of_all(&self, slots: &[u32]) -> Result<(Vec<ArrayRef>, usize)> {
+        let slots = slots.iter().flat_map(|slot| std::iter::repeat_n(*slot, self.kept[*slot as usize].n));
+        let slots: Vec<u32> = slots.collect();
+        Ok((self.rows.columns(&slots)?, slots.len()))
     }
 
     pub(super) fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.codec.decode(slots.iter().map(|slot| &*self.kept[*slot as usize].row))
+        self.rows.columns(slots)
+    }
+
+    /// Returns what has changed since the last call, as a table of this name.
+    pub(super) fn snapshot(&mut self, name: &'static str, route: Route) -> Result<Option<StateTable>> {
+        let taken = self.changed.take(|| self.rows.slots());
+        let kept = || taken.slots.iter().map(|slot| &self.kept[*slot as usize]);
+        let n = kept().map(|kept| i64::try_from(kept.n).unwrap_or(i64::MAX));
+        let values = vec![
+            ("multiplicity".to_owned(), numbers(n)),
+            ("matched".to_owned(), flags(kept().map(|kept| kept.matched))),
+        ];
+        keyed_table((name, route), (&self.rows, self.schema.fields()), taken, values)
+    }
+
+    /// Takes over rows of a snapshot; `find` evaluates their keys and times.
+    pub(super) fn restore(
+        &mut self,
+        table: &str,
+        rows: &RecordBatch,
+        find: impl FnOnce(&RecordBatch) -> Result<(Vec<ArrayRef>, Vec<Option<i64>>)>,
+    ) -> Result<()> {
+        let (rows, more) = stored_rows(table, rows, &self.schema, &[DataType::Int64, DataType::Boolean])?;
+        let (keys, times) = find(&rows)?;
+        let (encoded, keys) = (self.encode(rows.columns())?, self.encode_keys(&keys)?);
+        let (n, matched) = (as_numbers(&more[0])?, as_flags(&more[1])?);
+        for (row, time) in times.into_iter().enumerate() {
+            let time = time.ok_or_else(|| Error::data(format!("the table '{table}' has a row without a time")))?;
+            let slot = self.add(encoded.get(row), keys.get(row), time, usize::try_from(n[row]).unwrap_or(0));
+            self.kept[slot as usize].matched = matched[row];
+            self.changed.restored(slot);
+        }
+        Ok(())
     }
 
     pub(super) fn size(&self) -> StateSize {
-        let rows = self.n_bytes + self.n_rows * KEPT_BYTES + self.free.len() * ROW_BYTES;
-        StateSize { rows: self.n_rows as u64, bytes: rows as u64 + self.keys.size().bytes }
+        let rows = self.rows.size();
+        let kept = rows.rows as usize * KEPT_BYTES;
+        StateSize { rows: rows.rows, bytes: rows.bytes + kept as u64 + self.keys.size().bytes }
     }
 }
 

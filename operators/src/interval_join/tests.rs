@@ -263,7 +263,10 @@ fn state_does_not_grow_with_the_stream() {
         }
         (peak, bytes)
     };
-    assert_eq!(peak(50), peak(2_000));
+    let (short, long) = (peak(50), peak(2_000));
+    assert_eq!(short.0, long.0);
+    // A table that rows come to and go from has some room to spare, now more, now less.
+    assert!(long.1 < 2 * short.1, "{} bytes, then {}", short.1, long.1);
 }
 
 #[test]

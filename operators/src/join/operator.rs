@@ -5,16 +5,22 @@
 
 use super::side::Side;
 use super::{Join, JoinConfig, JoinKind};
-use crate::expression::{Evaluated, engine_error, evaluate_or_bury};
+use crate::expression::{Evaluated, engine_error, evaluate_all, evaluate_or_bury};
 use crate::repeat::repeated;
+use crate::state_table::unknown_table;
 use arrow::array::{
     Array, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
 use arrow::compute;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
-use headwater_core::{Barrier, Batch, Error, Operator, Output, Result, StateSize, TaskContext, consolidate};
+use headwater_core::{
+    Barrier, Batch, Error, Operator, Output, Result, Route, Snapshot, StateSize, TaskContext, consolidate,
+};
 use std::sync::Arc;
+
+/// The tables of the state: the rows of each side.
+const SIDES: [&str; 2] = ["left", "right"];
 
 /// How many pairs are looked at in one go: what bounds the memory of a filter over many pairs.
 const PAIRS_MAX: usize = 8192;
@@ -173,13 +179,15 @@ impl JoinOperator {
         for index in 0..numbered.n_rows() {
             let pair = usize::try_from(numbered.diff(index) - 1).unwrap_or(0);
             let (row, other) = (indices[pair] as usize, others[pair]);
-            let kept = self.sides[1 - side].kept_mut(other);
             let diff = arriving.batch.diff(row);
-            kept.matches += diff;
-            let n_others = kept.multiplicity;
+            let n_others = self.sides[1 - side].kept(other).multiplicity;
             diffs.push(diff * n_others);
-            if arriving.is_new[row] {
-                self.sides[side].kept_mut(arriving.slots[row]).matches += n_others;
+            // Nobody asks how many matches the rows of a side have that are never shown alone.
+            if self.alone[1 - side] != Alone::No {
+                self.sides[1 - side].matched(other, diff);
+            }
+            if arriving.is_new[row] && self.alone[side] != Alone::No {
+                self.sides[side].matched(arriving.slots[row], n_others);
             }
         }
         if self.config.kind.has_both_sides() {
@@ -274,7 +282,7 @@ impl Operator for JoinOperator {
             self.turn_others(other, &before, &mut change)?;
         }
         for (row, slot) in arriving.slots.iter().enumerate() {
-            self.sides[side].kept_mut(*slot).multiplicity += arriving.batch.diff(row);
+            self.sides[side].count(*slot, arriving.batch.diff(row));
         }
         let mut slots = arriving.slots;
         slots.sort_unstable();
@@ -290,6 +298,21 @@ impl Operator for JoinOperator {
     fn on_barrier(&mut self, barrier: &Barrier, _out: &mut Output) -> Result<()> {
         self.sides.iter_mut().for_each(|side| side.expire(barrier.time));
         Ok(())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        for (side, name) in SIDES.into_iter().enumerate() {
+            let route = Route::Key(self.context.route(side).to_vec());
+            snapshot.tables.extend(self.sides[side].snapshot(name, route)?);
+        }
+        Ok(snapshot)
+    }
+
+    fn restore(&mut self, table: &str, rows: RecordBatch) -> Result<()> {
+        let side = SIDES.iter().position(|name| *name == table).ok_or_else(|| unknown_table(table))?;
+        let keys = &self.keys[side];
+        self.sides[side].restore(table, &rows, |rows| evaluate_all(keys, rows).map_err(engine_error))
     }
 
     fn state_size(&self) -> StateSize {

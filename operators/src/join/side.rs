@@ -4,11 +4,13 @@
 //! of the other side that it matches; what bounds it is the table that the input stands for, or
 //! the time after which a row is forgotten.
 
+use crate::changed_slots::ChangedSlots;
 use crate::idle::Idle;
 use crate::row_table::{EncodedRows, RowTable};
-use arrow::array::ArrayRef;
+use crate::state_table::{TIME, as_numbers, as_times, keyed_table, numbers, stored_rows, times};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_core::{EventTime, Result, StateSize};
+use headwater_core::{EventTime, Result, Route, StateSize, StateTable};
 
 /// A row that is there.
 #[derive(Default, Clone)]
@@ -24,18 +26,21 @@ pub(super) struct Kept {
 
 /// The rows of one side.
 pub(super) struct Side {
+    schema: SchemaRef,
     rows: RowTable,
     kept: Vec<Kept>,
     keys: RowTable,
     by_key: Vec<Vec<u32>>,
     idle: Option<Idle>,
+    changed: ChangedSlots,
 }
 
 impl Side {
     pub(super) fn new(schema: &SchemaRef, keys: &[DataType], ttl_ns: Option<i64>) -> Result<Self> {
         let rows = RowTable::new(schema.fields().iter().map(|field| field.data_type().clone()))?;
         let (keys, idle) = (RowTable::new(keys.iter().cloned())?, ttl_ns.map(Idle::new));
-        Ok(Self { rows, kept: Vec::new(), keys, by_key: Vec::new(), idle })
+        let (schema, changed) = (schema.clone(), ChangedSlots::default());
+        Ok(Self { schema, rows, kept: Vec::new(), keys, by_key: Vec::new(), idle, changed })
     }
 
     pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<EncodedRows> {
@@ -53,10 +58,16 @@ impl Side {
 
     /// Returns the number of a row, which is new with multiplicity 0 if it is not there.
     pub(super) fn place(&mut self, row: &[u8], key: &[u8]) -> (u32, bool) {
-        let (slot, is_new) = self.rows.intern(row);
+        let (slot, is_new) = self.put(row, key);
+        self.changed.touch(slot);
         if let Some(idle) = &mut self.idle {
             idle.touch(slot);
         }
+        (slot, is_new)
+    }
+
+    fn put(&mut self, row: &[u8], key: &[u8]) -> (u32, bool) {
+        let (slot, is_new) = self.rows.intern(row);
         if is_new {
             let (key, _) = self.keys.intern(key);
             self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), Vec::new);
@@ -73,8 +84,15 @@ impl Side {
         &self.kept[slot as usize]
     }
 
-    pub(super) fn kept_mut(&mut self, slot: u32) -> &mut Kept {
-        &mut self.kept[slot as usize]
+    /// Counts a row in or out that has just been placed.
+    pub(super) fn count(&mut self, slot: u32, diff: i64) {
+        self.kept[slot as usize].multiplicity += diff;
+    }
+
+    /// Counts rows of the other side that a row matches, or does not match any more.
+    pub(super) fn matched(&mut self, slot: u32, n: i64) {
+        self.kept[slot as usize].matches += n;
+        self.changed.touch(slot);
     }
 
     /// Forgets a row.
@@ -102,6 +120,7 @@ impl Side {
     }
 
     fn take(&mut self, slot: u32) {
+        self.changed.gone(slot, self.rows.row(slot));
         let Kept { key, place, .. } = self.kept[slot as usize];
         let bucket = &mut self.by_key[key as usize];
         bucket.swap_remove(place as usize);
@@ -113,6 +132,44 @@ impl Side {
             self.keys.remove(key);
         }
         self.rows.remove(slot);
+    }
+
+    /// Returns what has changed since the last call, as a table of this name.
+    pub(super) fn snapshot(&mut self, name: &'static str, route: Route) -> Result<Option<StateTable>> {
+        let taken = self.changed.take(|| self.rows.slots());
+        let kept = || taken.slots.iter().map(|slot| &self.kept[*slot as usize]);
+        let mut values = vec![
+            ("multiplicity".to_owned(), numbers(kept().map(|kept| kept.multiplicity))),
+            ("matches".to_owned(), numbers(kept().map(|kept| kept.matches))),
+        ];
+        if let Some(idle) = &self.idle {
+            values.push(("touched".to_owned(), times(taken.slots.iter().map(|slot| idle.last(*slot)))));
+        }
+        keyed_table((name, route), (&self.rows, self.schema.fields()), taken, values)
+    }
+
+    /// Takes over rows of a snapshot; `keys` evaluates their keys.
+    pub(super) fn restore(
+        &mut self,
+        table: &str,
+        rows: &RecordBatch,
+        keys: impl FnOnce(&RecordBatch) -> Result<Vec<ArrayRef>>,
+    ) -> Result<()> {
+        let more = [DataType::Int64, DataType::Int64, TIME];
+        let (rows, more) = stored_rows(table, rows, &self.schema, &more[..if self.idle.is_some() { 3 } else { 2 }])?;
+        let (encoded, keys) = (self.encode(rows.columns())?, self.encode_keys(&keys(&rows)?)?);
+        let (multiplicities, matches) = (as_numbers(&more[0])?, as_numbers(&more[1])?);
+        let touched = more.get(2).map(as_times).transpose()?;
+        for row in 0..rows.num_rows() {
+            let (slot, _) = self.put(encoded.get(row), keys.get(row));
+            let kept = &mut self.kept[slot as usize];
+            (kept.multiplicity, kept.matches) = (multiplicities[row], matches[row]);
+            self.changed.restored(slot);
+            if let (Some(idle), Some(touched)) = (&mut self.idle, &touched) {
+                idle.restore(slot, touched[row]);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {

@@ -6,6 +6,7 @@
 //! watermark.
 
 mod model;
+mod tests;
 
 use crate::oracle::Table;
 use crate::testing::context;

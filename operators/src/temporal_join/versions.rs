@@ -3,11 +3,13 @@
 //! It never knows who asks. Its state is, for each key, the version that is valid at the watermark and all later ones;
 //! earlier ones are freed as the watermark passes their successors. The number of keys bounds it.
 
-use crate::idle::Idle;
+use crate::changed_slots::ChangedRows;
 use crate::row_table::{EncodedRows, RowCodec, RowTable};
-use arrow::array::ArrayRef;
+use crate::state_table::unknown_table;
+use crate::touched::Touched;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use headwater_core::{EventTime, Result, StateSize};
+use headwater_core::{EventTime, Result, StateSize, StateTable};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -48,13 +50,19 @@ pub(super) struct Versions {
     /// Keys by the times of versions that the watermark has not passed.
     later: BTreeMap<i64, Vec<u32>>,
     taken_back: Vec<(u32, i64)>,
-    idle: Option<Idle>,
+    touched: Option<Touched>,
+    changed: ChangedRows,
     n_versions: usize,
     n_bytes: usize,
 }
 
 impl Versions {
-    pub(super) fn new(schema: &SchemaRef, keys: &[DataType], same_time: SameTime, ttl_ns: Option<i64>) -> Result<Self> {
+    pub(super) fn new(
+        schema: &SchemaRef,
+        keys: &[DataType],
+        same_time: SameTime,
+        touched: Option<Touched>,
+    ) -> Result<Self> {
         Ok(Self {
             same_time,
             codec: RowCodec::new(schema.fields().iter().map(|field| field.data_type().clone()))?,
@@ -62,7 +70,8 @@ impl Versions {
             by_key: Vec::new(),
             later: BTreeMap::new(),
             taken_back: Vec::new(),
-            idle: ttl_ns.map(Idle::new),
+            touched,
+            changed: ChangedRows::default(),
             n_versions: 0,
             n_bytes: 0,
         })
@@ -82,10 +91,9 @@ impl Versions {
 
     /// Takes a version of a key. Versions of the key that were just taken back and are older end where it begins.
     pub(super) fn put(&mut self, key: &[u8], time: i64, row: &[u8], passed: EventTime) -> Came {
-        let (slot, _) = self.keys.intern(key);
-        self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), BTreeMap::new);
-        if let Some(idle) = &mut self.idle {
-            idle.touch(slot);
+        let slot = self.slot(key);
+        if let Some(touched) = &mut self.touched {
+            touched.touch(slot);
         }
         let versions = &mut self.by_key[slot as usize];
         if !self.taken_back.is_empty() {
@@ -105,10 +113,15 @@ impl Versions {
                     return Came::Repeated;
                 }
                 self.n_bytes = self.n_bytes + row.len() - there.row.len();
+                if *there.row != *row {
+                    self.changed.gone(&there.row);
+                    self.changed.note(row, false);
+                }
                 *there = Version { row: row.into(), taken_back: false };
             }
             None => {
                 versions.insert(time, Version { row: row.into(), taken_back: false });
+                self.changed.note(row, false);
                 self.n_versions += 1;
                 self.n_bytes += row.len();
                 if is_passed {
@@ -119,6 +132,12 @@ impl Versions {
             }
         }
         Came::Kept
+    }
+
+    fn slot(&mut self, key: &[u8]) -> u32 {
+        let (slot, _) = self.keys.intern(key);
+        self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), BTreeMap::new);
+        slot
     }
 
     /// Notes that a version was taken back; nothing happens to one that is not there.
@@ -137,6 +156,7 @@ impl Versions {
             if versions.get(&time).is_some_and(|version| version.taken_back)
                 && let Some(version) = versions.remove(&time)
             {
+                self.changed.gone(&version.row);
                 self.n_versions -= 1;
                 self.n_bytes -= version.row.len();
             }
@@ -174,16 +194,19 @@ impl Versions {
             return;
         }
         while let Some(entry) = versions.first_entry().filter(|entry| *entry.key() < time) {
+            let version = entry.remove();
+            self.changed.gone(&version.row);
             self.n_versions -= 1;
-            self.n_bytes -= entry.remove().row.len();
+            self.n_bytes -= version.row.len();
         }
     }
 
     /// Forgets keys that no version has come for, at the end of an epoch.
     pub(super) fn expire(&mut self, now: EventTime) {
-        let expired = self.idle.as_mut().map(|idle| idle.expire(now)).unwrap_or_default();
+        let expired = self.touched.as_mut().map(|touched| touched.expire(now, &self.keys)).unwrap_or_default();
         for slot in expired {
             for version in std::mem::take(&mut self.by_key[slot as usize]).into_values() {
+                self.changed.gone(&version.row);
                 self.n_versions -= 1;
                 self.n_bytes -= version.row.len();
             }
@@ -192,10 +215,46 @@ impl Versions {
     }
 
     fn forget(&mut self, slot: u32) {
-        if let Some(idle) = &mut self.idle {
-            idle.gone(slot);
+        if let Some(touched) = &mut self.touched {
+            touched.gone(slot, &self.keys);
         }
         self.keys.remove(slot);
+    }
+
+    /// Returns the rows that have changed since the last call, those that are gone among them.
+    pub(super) fn changed(&mut self) -> Vec<Box<[u8]>> {
+        let all = || self.by_key.iter().flat_map(BTreeMap::values).map(|version| version.row.clone()).collect();
+        self.changed.take().unwrap_or_else(all)
+    }
+
+    /// Returns whether a version is there.
+    pub(super) fn has(&self, key: &[u8], time: i64, row: &[u8]) -> bool {
+        let version = self.keys.find(key).and_then(|slot| self.by_key[slot as usize].get(&time));
+        version.is_some_and(|version| *version.row == *row)
+    }
+
+    /// Returns when keys were touched last, if that matters and as far as it has changed since the last call.
+    pub(super) fn touched(&mut self) -> Result<Option<StateTable>> {
+        self.touched.as_mut().map_or(Ok(None), |touched| touched.snapshot(&self.keys))
+    }
+
+    /// Takes a version over that a snapshot has.
+    pub(super) fn restore(&mut self, key: &[u8], time: i64, row: &[u8]) {
+        let slot = self.slot(key);
+        self.by_key[slot as usize].insert(time, Version { row: row.into(), taken_back: false });
+        // Where the watermark has passed it already, it is looked at once more and nothing happens.
+        self.later.entry(time).or_default().push(slot);
+        self.changed.start();
+        self.n_versions += 1;
+        self.n_bytes += row.len();
+    }
+
+    /// Takes over when keys were touched.
+    pub(super) fn restore_touched(&mut self, rows: &RecordBatch) -> Result<()> {
+        let Some(touched) = &mut self.touched else { return Err(unknown_table(Touched::TABLE)) };
+        touched.restore(&mut self.keys, rows)?;
+        self.by_key.resize_with(self.keys.n_slots().max(self.by_key.len()), BTreeMap::new);
+        Ok(())
     }
 
     pub(super) fn size(&self) -> StateSize {
