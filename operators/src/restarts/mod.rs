@@ -143,10 +143,6 @@ impl Restarting<'_> {
 
     fn restart(&mut self) {
         let kept = self.state_size();
-        // It has something to lose, and does not say what.
-        if self.stored.is_empty() && (kept.rows > 0 || self.spec.state().is_some()) {
-            return;
-        }
         let parallelism = if has_key(&self.routes) { self.rng.random_range(1..=PARALLELISM_MAX) } else { 1 };
         let restored = Some(Epoch(self.n_restarts as u64 + 1));
         self.subtasks = (0..parallelism).map(|n| build(self.spec, &self.routes, (n, parallelism), restored)).collect();

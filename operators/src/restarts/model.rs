@@ -48,11 +48,6 @@ impl StoredState {
         }
     }
 
-    /// Returns whether nothing is stored.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tables.values().all(|table| table.rows.is_empty() && table.whole.is_empty())
-    }
-
     /// Hands a new subtask its rows, in any number of batches and any order.
     pub(crate) fn restore(&self, (subtask, parallelism): (usize, usize), to: &mut dyn Operator, rng: &mut ChaCha8Rng) {
         let mut parts: Vec<(&str, RecordBatch)> = Vec::new();

@@ -20,9 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many subtasks a node has at most.
 const PARALLELISM_MAX: usize = 4;
 
-/// How often graphs were killed, and how often they could not be, because an operator cannot be restored.
+/// How often graphs were killed.
 pub(super) static N_RESTARTS: AtomicU64 = AtomicU64::new(0);
-pub(super) static N_SPARED: AtomicU64 = AtomicU64::new(0);
 
 /// What a sink holds: rows as text with their multiplicities.
 pub(super) type Held = BTreeMap<Vec<String>, i64>;
@@ -55,12 +54,13 @@ impl Executor {
     /// Opens the sources and builds the operators of a graph with one sink; `seed` decides when it is killed.
     pub(super) async fn new(graph: Graph, seed: u64) -> Self {
         let mut chance = ChaCha8Rng::seed_from_u64(seed);
-        let subtasks = subtasks::build(&graph, chance.random_range(1..=PARALLELISM_MAX));
+        let subtasks = subtasks::build(&graph, chance.random_range(1..=PARALLELISM_MAX), None);
         let mut nodes = Vec::new();
         for (id, (node, subtasks)) in graph.nodes.iter().zip(subtasks).enumerate() {
             let (source, event_time) = match &node.body {
                 NodeBody::Source { source, event_time, .. } => {
-                    let opened = source.open(&subtasks::context(&graph, id, 0, 1)).await.expect("the source opens");
+                    let opened =
+                        source.open(&subtasks::context(&graph, id, (0, 1), None)).await.expect("the source opens");
                     (Some(opened), event_time.clone())
                 }
                 NodeBody::Chain(_) | NodeBody::Async(_) | NodeBody::Sink(_) => (None, None),
@@ -162,11 +162,8 @@ impl Executor {
 
     /// Drops all operators and lets others go on from what is stored.
     fn restart(&mut self) {
-        if !self.graph.nodes.iter().zip(&self.nodes).all(|(graph, node)| can_restart(&graph.body, node)) {
-            N_SPARED.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let all = subtasks::build(&self.graph, self.chance.random_range(1..=PARALLELISM_MAX));
+        let wanted = self.chance.random_range(1..=PARALLELISM_MAX);
+        let all = subtasks::build(&self.graph, wanted, Some(Epoch(self.epoch)));
         for (node, subtasks) in self.nodes.iter_mut().zip(all) {
             node.subtasks = subtasks;
             let n_subtasks = node.subtasks.len();
@@ -241,12 +238,4 @@ impl Executor {
         }
         self.held.retain(|_, n| *n != 0);
     }
-}
-
-/// Whether all operators of a node that have something to lose have stored something.
-fn can_restart(body: &NodeBody, node: &Node) -> bool {
-    subtasks::specs(body).iter().zip(&node.stored).enumerate().all(|(at, (spec, stored))| {
-        let keeps = |subtask: &Subtask| subtask.operators[at].state_size().rows > 0;
-        !stored.is_empty() || (spec.state().is_none() && !node.subtasks.iter().any(keeps))
-    })
 }

@@ -1,7 +1,9 @@
 //! The subtasks of the nodes of a graph, laid out as the engine does, and who sends to whom. Pure.
 
-use headwater_core::{Batch, EventTime, Exchange, FixedClock, Graph, KeyGroups, NodeBody, Operator, OperatorSpec};
-use headwater_core::{Edge, NodeId, TaskContext, subtask_of};
+use headwater_core::{
+    Batch, Edge, Epoch, EventTime, Exchange, FixedClock, Graph, KeyGroups, NodeBody, NodeId, Operator, OperatorSpec,
+    TaskContext, subtask_of,
+};
 use headwater_engine::WatermarkMerge;
 use std::sync::Arc;
 
@@ -13,8 +15,13 @@ pub(super) struct Subtask {
     pub(super) channels: Vec<(usize, usize)>,
 }
 
-/// Returns the context of a subtask.
-pub(super) fn context(graph: &Graph, id: NodeId, subtask: usize, parallelism: usize) -> TaskContext {
+/// Returns the context of a subtask (which of how many) in a run that goes on from an epoch, or begins.
+pub(super) fn context(
+    graph: &Graph,
+    id: NodeId,
+    (subtask, parallelism): (usize, usize),
+    restored: Option<Epoch>,
+) -> TaskContext {
     let clock = Arc::new(FixedClock::new(EventTime(0)));
     let mut routes: Vec<Vec<usize>> = Vec::new();
     for edge in graph.inputs(id) {
@@ -24,7 +31,7 @@ pub(super) fn context(graph: &Graph, id: NodeId, subtask: usize, parallelism: us
         }
     }
     let context = TaskContext::new("random", graph.nodes[id].name.as_str(), clock);
-    context.with_subtask(subtask, parallelism).with_routes(routes)
+    context.with_subtask(subtask, parallelism).with_routes(routes).with_restored(restored)
 }
 
 /// Returns the operators of a node as they are declared.
@@ -37,11 +44,11 @@ pub(super) fn specs(body: &NodeBody) -> &[Arc<dyn OperatorSpec>] {
 }
 
 /// Builds the subtasks of all nodes.
-pub(super) fn build(graph: &Graph, wanted: usize) -> Vec<Vec<Subtask>> {
+pub(super) fn build(graph: &Graph, wanted: usize, restored: Option<Epoch>) -> Vec<Vec<Subtask>> {
     let parallelism = parallelism(graph, wanted);
     let subtask = |id: NodeId, number: usize| {
         let n = parallelism[id];
-        let context = context(graph, id, number, n);
+        let context = context(graph, id, (number, n), restored);
         let build = |spec: &Arc<dyn OperatorSpec>| spec.build(&context).expect("the operator builds");
         let mut channels = Vec::new();
         for (at, edge) in graph.edges.iter().enumerate().filter(|(_, edge)| edge.to == id) {
