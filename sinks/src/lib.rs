@@ -1,4 +1,4 @@
-//! The stores Headwater writes to: PostgreSQL, SQLite, Parquet, files, standard output.
+//! The stores Headwater writes to: PostgreSQL, ClickHouse, SQLite, Parquet, files, standard output.
 //!
 //! Nothing of an epoch is visible before its commit, and a commit can be repeated. A sink never knows the engine or
 //! the planner: it takes rows, prepares and commits. Which guarantee each one gives stands at the head of its file.
@@ -7,6 +7,7 @@
 mod blackhole;
 #[cfg(test)]
 mod crashes;
+mod clickhouse;
 mod failure;
 mod files;
 mod postgres;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub fn connectors() -> Vec<Arc<dyn Connector>> {
     vec![
         Arc::new(postgres::Postgres),
+        Arc::new(clickhouse::ClickHouse),
         Arc::new(sqlite::Sqlite),
         Arc::new(files::SingleFile),
         Arc::new(files::Filesystem),

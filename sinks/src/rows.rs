@@ -129,7 +129,7 @@ pub(crate) fn net_change(batches: &[Batch], key: &[usize]) -> Result<Option<Batc
     net.take(&UInt32Array::from(groups.concat())).map(Some)
 }
 
-fn key_rows(batch: &Batch, key: &[usize]) -> Result<Rows> {
+pub(crate) fn key_rows(batch: &Batch, key: &[usize]) -> Result<Rows> {
     let columns: Vec<ArrayRef> = key.iter().map(|index| batch.rows.column(*index).clone()).collect();
     let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
     Ok(RowConverter::new(fields)?.convert_columns(&columns)?)

@@ -122,6 +122,66 @@ impl Postgres {
     }
 }
 
+/// A ClickHouse server: the engine in a Python process behind its HTTP interface, see
+/// `tests/support/clickhouse_server.py`. It is killed, not ended.
+pub(crate) struct ClickHouse {
+    server: Option<Server>,
+    folder: TempDir,
+    port: u16,
+}
+
+impl ClickHouse {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self { server: None, folder, port: free_port() };
+        server.again();
+        server
+    }
+
+    /// Starts the server again, over the same data.
+    pub(crate) fn again(&mut self) {
+        let mut command = Command::new(python());
+        command.arg(crate::support::repository("tests/support/clickhouse_server.py"));
+        command.arg("--data").arg(self.folder.path().join("data")).args(["--port", &self.port.to_string()]);
+        command.args(["--password", "s3cret"]);
+        self.server = Some(Server::start(command, false, "ready", "-KILL"));
+    }
+
+    /// Kills the server; its data stays.
+    pub(crate) fn stop(&mut self) {
+        self.server = None;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs SQL and returns what it prints, a line a row.
+    pub(crate) fn sql(&self, sql: &str) -> Vec<String> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = agent.post(self.url()).header("X-ClickHouse-Key", "s3cret").send(sql);
+        let mut answer = answer.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let text = answer.body_mut().read_to_string().expect("text");
+        assert!(answer.status().is_success(), "{sql}: {text}");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+/// A port that nobody uses now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// The Python that `./dev test` installs packages for.
+fn python() -> PathBuf {
+    let cache = || {
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).expect("a home");
+        cache.join("headwater/venv/bin/python")
+    };
+    std::env::var_os("HEADWATER_PYTHON").map_or_else(cache, PathBuf::from)
+}
+
 /// A Redis server.
 pub(crate) struct Redis {
     _server: Server,

@@ -31,6 +31,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rdkafka", &["connectors"]),
     ("redis", &["connectors"]),
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
+    ("clickhouse", &["sinks"]),
     ("tokio-postgres", &["connectors", "sinks"]),
     ("parquet", &["connectors", "sinks"]),
     ("tokio", &["api", "connectors", "engine", "examples/udf", "pipelines", "sinks", "sql"]),

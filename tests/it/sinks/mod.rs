@@ -2,6 +2,7 @@
 //! commit can be repeated by anybody, what was prepared survives the process, and what was not in the checkpoint does
 //! not. Servers are started privately and end with their test.
 
+mod clickhouse;
 mod conformance;
 mod postgres;
 
@@ -63,8 +64,13 @@ impl Process {
         Self { spool: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// The spool of a subtask.
+    fn folder(&self, subtask: usize) -> PathBuf {
+        self.spool.path().join(subtask.to_string())
+    }
+
     fn context(&self, restored: Option<u64>, subtask: usize, parallelism: usize) -> TaskContext {
-        let spool = self.spool.path().join(subtask.to_string());
+        let spool = self.folder(subtask);
         TaskContext::new("p/1", "sink_\"t\" of a long name that is longer than PostgreSQL's names are", clock())
             .with_subtask(subtask, parallelism)
             .with_restored(restored.map(Epoch))

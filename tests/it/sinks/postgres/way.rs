@@ -1,16 +1,13 @@
 //! The way to the server: TLS, users, and what is told when it is closed.
 
 use super::*;
+use crate::servers::free_port;
 use std::path::Path;
 use std::process::Command;
 
 fn openssl(folder: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(folder).output().expect("openssl runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 /// A server with a certificate for `localhost` that `ca.pem` signed.
