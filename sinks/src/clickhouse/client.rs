@@ -108,7 +108,7 @@ impl Server {
         let bytes = self.within(cursor.collect()).await?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines
-            .map(|line| serde_json::from_slice(line))
+            .map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|error| Error::internal(format!("ClickHouse at {}: {error}", self.shown)))
     }

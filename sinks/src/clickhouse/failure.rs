@@ -32,7 +32,7 @@ fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(" (") {
-        let number = rest.get(at + 2..at + 2 + LENGTH).filter(|_| rest[at + 2..].as_bytes().get(LENGTH) == Some(&b')'));
+        let number = rest.get(at + 2..at + 2 + LENGTH).filter(|_| rest.as_bytes().get(at + 2 + LENGTH) == Some(&b')'));
         if number.is_some_and(|number| uuid::Uuid::try_parse(number).is_ok()) {
             out.push_str(&rest[..at]);
             rest = &rest[at + 3 + LENGTH..];

@@ -187,7 +187,7 @@ async fn window(spec: &ClickHouseSpec, present: &Present) -> Result<Option<Strin
     }
     let is_replicated = present.engine.starts_with("Replicated") || present.engine.starts_with("Shared");
     let setting = if is_replicated { "replicated_deduplication_window" } else { "non_replicated_deduplication_window" };
-    let of_table = present.engine_full.split(|letter: char| letter == ',' || letter == ' ').collect::<Vec<_>>();
+    let of_table = present.engine_full.split([',', ' ']).collect::<Vec<_>>();
     let of_table = of_table.windows(3).find(|words| words[0] == setting && words[1] == "=").map(|words| words[2]);
     let size = match of_table {
         Some(size) => size.to_owned(),

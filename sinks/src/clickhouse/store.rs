@@ -10,6 +10,7 @@ use super::{ClickHouseSpec, blocks};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use headwater_core::{Batch, DeadLetter, Epoch, Error, Prepared, Reason, Result, TaskContext, consolidate};
+use std::ops::Range;
 
 /// The changes of a table with a key are made net when so many more rows wait than there were after the last time.
 const GROWTH_ROWS: usize = 1 << 16;
@@ -154,7 +155,7 @@ impl Store {
         let Some(trial) = &self.trial else { return Ok(block) };
         let statement = format!("INSERT INTO {trial} ({}) FORMAT ArrowStream", schema::inserted(&self.spec));
         let mut good = vec![true; block.num_rows()];
-        let mut ranges = vec![0..block.num_rows()];
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..block.num_rows()).collect();
         while let Some(range) = ranges.pop() {
             let rows = block.slice(range.start, range.len());
             let inserted = self.spec.server.insert(&statement, &[], blocks::bytes(&rows)?).await?;

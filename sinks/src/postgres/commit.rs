@@ -7,6 +7,7 @@ use super::merge::{Merge, PART, Part};
 use super::schema::quoted;
 use super::store::Store;
 use headwater_core::{Epoch, Error, Result};
+use std::ops::Range;
 use tokio_postgres::Client;
 
 /// What names a prepared epoch.
@@ -158,7 +159,7 @@ pub(super) async fn merge_what_fits(
         client.batch_execute(&statement).await?;
     }
     let mut refused = Vec::new();
-    let mut ranges = vec![0..end];
+    let mut ranges: Vec<Range<i64>> = std::iter::once(0..end).collect();
     while let Some(range) = ranges.pop() {
         client.batch_execute("SAVEPOINT rows").await?;
         match client.batch_execute(&merge.insertion(Some(&range))).await {

@@ -72,7 +72,7 @@ impl Encoded {
             names(spec, &columns)
         );
         let mut n_copied = 0;
-        let mut ranges = vec![0..self.ends.len()];
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..self.ends.len()).collect();
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
                 continue;
