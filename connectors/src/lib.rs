@@ -12,6 +12,7 @@ pub mod generator;
 pub mod inbox;
 mod kafka;
 mod lookups;
+mod nats;
 mod nexmark;
 mod postgres;
 mod postgres_cdc;
@@ -31,6 +32,7 @@ pub fn connectors() -> Vec<Arc<dyn Connector>> {
         Arc::new(files::Parquet),
         Arc::new(inbox::InboxConnector),
         Arc::new(kafka::Kafka),
+        Arc::new(nats::Nats),
         Arc::new(postgres::Postgres),
         Arc::new(postgres_cdc::PostgresCdc),
         Arc::new(redis::Redis),

@@ -9,6 +9,7 @@ mod docs_sql;
 mod faults;
 mod impact_sql;
 mod lookups;
+mod nats;
 mod nexmark;
 mod oracle;
 mod random_sql;

@@ -28,6 +28,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("object_store", &["engine"]),
     ("arrow-avro", &["connectors"]),
+    ("async-nats", &["connectors"]),
     ("rdkafka", &["connectors"]),
     ("redis", &["connectors"]),
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
