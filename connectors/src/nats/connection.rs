@@ -55,8 +55,8 @@ impl Servers {
             return Err(Error::invalid("the option 'servers' is empty").with_help("write nats://host:port"));
         }
         let shown: Vec<String> = addresses.iter().map(|at| format!("{}:{}", at.host(), at.port())).collect();
-        let (auth, tls) = (Auth::parse(table)?, Tls::parse(table)?);
-        Ok(Self { addresses, shown: shown.join(","), auth, tls })
+        let auth = Auth::parse(table)?.or_of(&addresses)?;
+        Ok(Self { addresses, shown: shown.join(","), auth, tls: Tls::parse(table)? })
     }
 
     /// Returns hosts and ports, and nothing else.

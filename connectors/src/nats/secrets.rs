@@ -2,8 +2,9 @@
 //!
 //! Values may be secrets: the planner fills them in from environment variables, and nothing here shows them.
 
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, ServerAddr};
 use headwater_core::{Error, Result, TableDefinition};
+use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 
 /// Who enters.
@@ -50,6 +51,21 @@ impl Auth {
             (Some("creds_file"), None) => Self::CredsFile(table.base.join(value("creds_file"))),
             (Some(_), None) => Self::Creds(value("creds")),
             (None, None) => Self::None,
+        })
+    }
+
+    /// Takes who an address says, `nats://user:password@host` or `nats://token@host`, where no option says it.
+    pub(super) fn or_of(self, addresses: &[ServerAddr]) -> Result<Self> {
+        let Some((user, password)) = addresses.iter().find_map(|at| Some((at.username()?, at.password()))) else {
+            return Ok(self);
+        };
+        if !matches!(self, Self::None) {
+            return Err(Error::invalid("the address and the options both say who enters").with_help("keep one of them"));
+        }
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Ok(match password {
+            Some(password) => Self::Password { user: decoded(user), password: decoded(password) },
+            None => Self::Token(decoded(user)),
         })
     }
 

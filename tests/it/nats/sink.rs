@@ -209,7 +209,7 @@ async fn rows_that_nats_refuses_are_set_aside() {
         letters.iter().map(|l| format!("{} {} {}", l.reason, l.message, l.payload.len())).collect();
     assert_eq!(
         shown[..2],
-        ["rejected 'name' is null and cannot be in a subject 22", "rejected 'o.b c' is no subject 23"]
+        ["rejected 'name' is null and cannot be in a subject 20", "rejected 'o.b c' is no subject 21"]
     );
     assert!(
         shown[2].starts_with("rejected the message has 2097172 bytes, NATS takes ") && letters.len() == 3,

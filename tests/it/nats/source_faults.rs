@@ -129,7 +129,8 @@ async fn secrets_open_the_door_and_are_shown_nowhere() {
     let server = NatsServer::with_arguments(&["--user", "reader", "--pass", "s3cret-right"]);
     let (url, port) = (server.url(), server.url().rsplit(':').next().expect("a port").to_owned());
     let inline = format!("nats://reader:s3cret-right@127.0.0.1:{port}");
-    let client = async_nats::jetstream::new(async_nats::connect(&inline).await.expect("the server lets us in"));
+    let who = async_nats::ConnectOptions::with_user_and_password("reader".into(), "s3cret-right".into());
+    let client = async_nats::jetstream::new(who.connect(&url).await.expect("the server lets us in"));
     let config = Config { name: "events".into(), subjects: vec!["e.>".into()], ..Config::default() };
     client.create_stream(config).await.expect("is made");
     publish(&client, "e.a", json([1]).remove(0)).await;
@@ -184,6 +185,7 @@ fn wrong_options_are_refused() {
         error(&[("user", "u")]),
         error(&[("password", "s3cret")]),
         error(&[("token", "s3cret"), ("nkey", "s3cret")]),
+        error(&[("servers", "nats://u:s3cret@h"), ("token", "s3cret")]),
         error(&[("tls_cert", "a.pem")]),
         error(&[("tls_ca", "/nowhere/ca.pem")]),
         error(&[("tls", "false"), ("tls_first", "true")]),
@@ -220,6 +222,8 @@ fn wrong_options_are_refused() {
         the option 'password' needs a user
         help: add user = '…'
         the options token and nkey are several ways to enter
+        help: keep one of them
+        the address and the options both say who enters
         help: keep one of them
         the option 'tls_cert' needs tls_key
         there is no file '/nowhere/ca.pem'

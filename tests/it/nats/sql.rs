@@ -104,7 +104,8 @@ fn events_of_a_contract_and_changes_are_read() {
          SELECT count(*) AS n, sum(rating) AS total FROM feedback;"
     ));
     let ran = ran.succeeded();
-    assert_eq!(ran.stdout.lines().last(), Some(r#"{"n":2,"total":1.25}"#), "{}", ran.stderr);
+    let total = r#"{"before":null,"after":{"n":2,"total":1.25},"op":"c"}"#;
+    assert_eq!(ran.stdout.lines().last(), Some(total), "{}", ran.stderr);
     assert!(ran.stderr.contains("out_of_range: 1"), "{}", ran.stderr);
     let ran = place.run(&format!(
         "CREATE TABLE kept (id BIGINT PRIMARY KEY, v BIGINT) WITH ({with}, subject = 'cdc', format = 'debezium_json');
