@@ -4,7 +4,6 @@
 //! stands alone. A bad record never stops the stream and never touches its neighbours.
 
 mod csv;
-pub(crate) mod encode;
 mod fault;
 mod json;
 pub(crate) mod metadata;

@@ -11,7 +11,7 @@
 //! | `mode` | source: `tail` (default) goes on; `bounded` reads what was there when it was opened |
 //! | `gap` | source: `fail` (default) or `accept` messages that were dropped before they were read |
 //! | `delivery` | source: `exactly_once` (default), or `at_most_once` for core NATS; then `queue` names a queue group |
-//! | `format` | source: `json` (default), `csv`, `raw_string`, `raw`, `debezium_json`; sink: `json`, `debezium_json` |
+//! | `format` | source: `json` (default), `csv`, `raw_string`, `raw_bytes`, `raw`, `debezium_json`; sink: `json`, `debezium_json` |
 //! | `create_stream` | sink: `true` makes the stream where it is missing |
 //! | `record_bytes_max`, `bad_data`, `json.…`, `csv.…` | as for files |
 //!

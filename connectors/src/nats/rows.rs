@@ -45,9 +45,10 @@ impl PayloadFormat {
     pub(super) fn parse(options: &Options, schema: SchemaRef) -> Result<Self> {
         let of_record = without_metadata(&schema).unwrap_or_else(|| schema.clone());
         let default = if of_record.fields() == raw_schema().fields() { "raw" } else { "json" };
-        let kind = match options.one_of("format", default, &["json", "csv", "raw_string", "raw"])? {
+        let kind = match options.one_of("format", default, &["json", "csv", "raw_string", "raw_bytes", "raw"])? {
             "csv" => FormatKind::Csv,
             "raw_string" => FormatKind::RawString,
+            "raw_bytes" => FormatKind::RawBytes,
             "raw" => FormatKind::Raw,
             _ => FormatKind::Json,
         };

@@ -10,7 +10,7 @@ use super::published::{self, Place};
 use super::source::check_stream_name;
 use super::spool::{Found, Kept, Outgoing, Reading, Spool};
 use super::subjects::{Template, covers};
-use crate::formats::encode::{self, Encoded};
+use crate::formats::write::{JsonRows, NetChange, Step};
 use arrow::array::RecordBatch;
 use async_nats::jetstream::context::{CreateStreamErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -177,12 +177,12 @@ struct NatsSink {
 }
 
 impl NatsSink {
-    fn keep(&mut self, rows: &RecordBatch, messages: Vec<Encoded>) -> Result<()> {
+    fn keep(&mut self, rows: &RecordBatch, messages: Vec<(usize, Vec<u8>)>) -> Result<()> {
         let subjects = self.spec.subject.subjects(rows)?;
         let server_max = self.connection.client.server_info().max_payload.saturating_sub(self.ids.len() + HEADER_BYTES);
         let n_bytes_max =
             self.stream_bytes_max.map_or(server_max, |max| max.saturating_sub(HEADER_BYTES).min(server_max));
-        for Encoded { row, text } in messages {
+        for (row, text) in messages {
             match &subjects[row] {
                 Err(why) => self.refuse(why.clone(), &text),
                 Ok(_) if text.len() > n_bytes_max => {
@@ -212,9 +212,8 @@ impl NatsSink {
         // Asked before anything is put away, so that the call can be repeated.
         let stream = self.spec.stream(&self.connection).await?;
         let place = Place::of(stream.cached_info());
-        if let Some(net) = encode::net_change(&self.changes, &self.spec.key)? {
-            let messages = encode::debezium(&net, &self.spec.key)?;
-            self.keep(&net.rows, messages)?;
+        if let Some(net) = NetChange::of(&self.changes, &self.spec.key)? {
+            self.keep(&net.batch.rows, changes(&net)?)?;
             self.changes.clear();
         }
         let n_messages = self.spool.n_messages();
@@ -308,6 +307,35 @@ impl NatsSink {
     }
 }
 
+/// Writes insertions: the number of the row and its text, as often as the row counts.
+fn insertions(batch: &Batch) -> Result<Vec<(usize, Vec<u8>)>> {
+    let json = JsonRows::new(&batch.rows)?;
+    let mut messages = Vec::with_capacity(batch.n_rows());
+    for row in 0..batch.n_rows() {
+        let n = usize::try_from(batch.diff(row))
+            .map_err(|_| Error::internal("a deletion reached a sink that holds insertions only"))?;
+        messages.extend(std::iter::repeat_n((row, json.row(row).to_vec()), n));
+    }
+    Ok(messages)
+}
+
+/// Writes changes as `{"before", "after", "op"}`, with the number of the newest row of each.
+fn changes(net: &NetChange) -> Result<Vec<(usize, Vec<u8>)>> {
+    let json = JsonRows::new(&net.batch.rows)?;
+    let row = |row: Option<usize>| row.map_or(b"null".as_slice(), |row| json.row(row));
+    let change = |step: &Step| {
+        let op = match (step.before, step.after) {
+            (Some(_), Some(_)) => "u",
+            (Some(_), None) => "d",
+            (None, _) => "c",
+        };
+        let parts: [&[u8]; 7] =
+            [b"{\"before\":", row(step.before), b",\"after\":", row(step.after), b",\"op\":\"", op.as_bytes(), b"\"}"];
+        (step.after.or(step.before).unwrap_or_default(), parts.concat())
+    };
+    Ok(net.steps.iter().map(change).collect())
+}
+
 /// Returns what the server said, if it said no.
 fn error_code(error: &PublishError) -> Option<&async_nats::jetstream::Error> {
     std::error::Error::source(error)?.downcast_ref()
@@ -320,7 +348,7 @@ impl Sink for NatsSink {
             self.changes.push(batch);
             return Ok(());
         }
-        let messages = encode::objects(&batch)?;
+        let messages = insertions(&batch)?;
         crate::blocking::run(|| self.keep(&batch.rows, messages))
     }
 

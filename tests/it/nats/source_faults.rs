@@ -216,7 +216,7 @@ fn wrong_options_are_refused() {
         the option gap = 'ignore' is not understood
         help: use one of: fail, accept
         the option format = 'xml' is not understood
-        help: use one of: json, csv, raw_string, raw
+        help: use one of: json, csv, raw_string, raw_bytes, raw
         the option 'user' needs a password
         help: add password = '…'
         the option 'password' needs a user
