@@ -101,7 +101,7 @@ mod tests {
             help: start without the checkpoint to read what is there, or go on with gap = 'accept'
             the stream 's' has gone back: sequence 41 was read, its last is 40
             help: start without the checkpoint to read what is there, or go on with gap = 'accept'
-            the stream 's' has dropped what was not read yet: 41 is the last sequence that was read, its first is 50, 9 are gone
+            the stream 's' has dropped what was not read yet: 41 is the last sequence that was read, its first is 50, 8 are gone
             help: start without the checkpoint to read what is there, or go on with gap = 'accept'; give the stream larger limits"#]].assert_eq(&errors.join("\n"));
     }
 }

@@ -10,6 +10,10 @@ const ONE: &str = "*";
 /// The token that stands for all that follow, at least one.
 const REST: &str = ">";
 
+/// The longest subject that a row may make. Servers end connections over lines of more than 4096 bytes, which hold the
+/// subject and some more.
+const BYTES_MAX: usize = 2048;
+
 /// Whether a text is a subject; with `wildcards`, or a pattern of subjects.
 pub(super) fn is_subject(text: &str, wildcards: bool) -> bool {
     let n_tokens = text.split('.').count();
@@ -150,6 +154,9 @@ impl Template {
                         ));
                     }
                 }
+            }
+            if subject.len() > BYTES_MAX {
+                return Err(format!("the subject has {} bytes, NATS takes {BYTES_MAX} here", subject.len()));
             }
             if is_subject(&subject, false) { Ok(subject) } else { Err(format!("'{subject}' is no subject")) }
         };

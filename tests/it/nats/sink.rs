@@ -202,7 +202,7 @@ async fn rows_that_nats_refuses_are_set_aside() {
     let batch = rows(&[1, 2, 3, 4, 5]);
     let columns: Vec<arrow::array::ArrayRef> = vec![batch.column(0).clone(), Arc::new(names)];
     let batch = arrow::array::RecordBatch::try_new(batch.schema(), columns).expect("two columns");
-    sink.write(Batch::append_only(batch)).await.expect("is taken");
+    sink.write(Batch::append_only(batch.clone())).await.expect("is taken");
     let token = sink.prepare(Epoch(1)).await.expect("is prepared");
     let letters = sink.take_rejected();
     let shown: Vec<String> =
@@ -212,12 +212,17 @@ async fn rows_that_nats_refuses_are_set_aside() {
         ["rejected 'name' is null and cannot be in a subject 20", "rejected 'o.b c' is no subject 21"]
     );
     assert!(
-        shown[2].starts_with("rejected the message has 2097172 bytes, NATS takes ") && letters.len() == 3,
+        shown[2].starts_with("rejected the subject has 2097154 bytes, NATS takes 2048 ") && letters.len() == 3,
         "{shown:?}"
     );
     sink.commit(Epoch(1), &token).await.expect("is published");
     let subjects: Vec<String> = messages(&client, "out").await.into_iter().map(|(subject, _)| subject).collect();
     assert_eq!(subjects, ["o.a", "o.d"]);
+    let spec = self::spec(&[("servers", &url), ("stream", "out"), ("subject", "o.{id}")]);
+    let mut sink = spec.open(&context()).await.expect("opens");
+    sink.write(Batch::append_only(batch)).await.expect("is taken");
+    let letters = sink.take_rejected();
+    assert!(letters.len() == 1 && letters[0].message.starts_with("the message has 2097170 bytes, NATS takes "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
