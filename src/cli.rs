@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Contracts(Contracts),
     /// Import files exported from programme systems.
     Import(Import),
+    /// Publish the events of a file (one JSON object a line) to the event bus. Repeating it is harmless.
+    Publish(Publish),
+    /// Follow what is published to the event bus, one line of JSON an event.
+    Tail(Tail),
     /// Make plausible data.
     #[command(subcommand)]
     Generate(Generate),
@@ -83,6 +87,49 @@ pub(crate) enum Command {
         #[arg(long)]
         once: bool,
     },
+}
+
+/// The event bus.
+#[derive(Debug, Args)]
+#[group(id = "bus_address")]
+pub(crate) struct BusAddress {
+    /// The event bus: nats://host:4222 or kafka://host:9092. By default the environment variable HEADWATER_BUS.
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "publishing")]
+pub(crate) struct Publish {
+    /// The event type, for example buddy.feedback.submitted.
+    pub(crate) event_type: String,
+    /// The file; "-" is standard input.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) address: BusAddress,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "tailing")]
+pub(crate) struct Tail {
+    /// An event type, or a pattern: * is one token, > all that follow. Dead letters are under dead_letter.
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) address: BusAddress,
+    /// Where to begin.
+    #[arg(long, value_enum, default_value_t = Start::End)]
+    pub(crate) from: Start,
+    /// How many events to show before it ends.
+    #[arg(short = 'n', long)]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Start {
+    /// With the oldest event that is there.
+    Start,
+    /// With the next one.
+    End,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +226,9 @@ pub(crate) struct Import {
     /// Where to write refused rows; without it FILE.errors.csv in the data folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) errors: Option<PathBuf>,
+    /// Publish the events to an event bus (nats://host:4222 or kafka://host:9092) instead of the inbox.
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
     #[command(flatten)]
     pub(crate) data: Data,
 }
@@ -271,6 +321,10 @@ pub(crate) struct Serve {
     /// A file of API keys: NAME SECRET COMPANY[,COMPANY] a line, COMPANY a uuid or "*".
     #[arg(long, value_name = "FILE")]
     pub(crate) api_keys: Option<PathBuf>,
+    /// Publish what is sent to the API to an event bus (nats://host:4222 or kafka://host:9092), and read all events
+    /// from there.
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
     /// How many subtasks each step may have.
     #[arg(short, long, default_value_t = 2, value_parser = parallelism)]
     pub(crate) parallelism: usize,

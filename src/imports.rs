@@ -4,7 +4,6 @@ use crate::data_folder::DataFolder;
 use crate::wiring::Log;
 use async_trait::async_trait;
 use headwater_api::{ImportRequest, ImportSummary, Imports};
-use headwater_connectors::inbox::Inbox;
 use headwater_core::{Clock, Error, Result};
 use headwater_importers::{FileLedger, Import, ImportContext, Kind, Mapping, RatingScale, Summary, detect};
 use sha2::{Digest, Sha256};
@@ -25,7 +24,7 @@ pub(crate) struct Told {
     pub(crate) rating_scale: Option<String>,
 }
 
-/// Imports into the inbox of a data folder. One import runs at a time: two of the same file would both find it new.
+/// Imports into the inbox of a data folder, or to the event bus. One import runs at a time: two of the same file would both find it new.
 pub(crate) struct ImportService {
     log: Log,
     ledger: Mutex<FileLedger>,
@@ -35,14 +34,9 @@ pub(crate) struct ImportService {
 }
 
 impl ImportService {
-    pub(crate) fn open(
-        data: &DataFolder,
-        inbox: Arc<Inbox>,
-        clock: Arc<dyn Clock>,
-        mappings: Option<PathBuf>,
-    ) -> Result<Self> {
+    pub(crate) fn open(data: &DataFolder, log: Log, clock: Arc<dyn Clock>, mappings: Option<PathBuf>) -> Result<Self> {
         let ledger = Mutex::new(FileLedger::open(data.imports())?);
-        Ok(Self { log: Log(inbox), ledger, namespace: data.namespace()?, clock, mappings })
+        Ok(Self { log, ledger, namespace: data.namespace()?, clock, mappings })
     }
 
     /// Returns the company's id: the uuid that was given, or one derived from its name, the same for all imports here.

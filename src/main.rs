@@ -1,6 +1,7 @@
 //! The `headwater` binary: flags, wiring, and how errors are shown. It has no logic of its own; what it does is join
 //! packages that do not know each other.
 
+mod bus_log;
 mod cli;
 mod commands;
 mod data_folder;

@@ -1,8 +1,10 @@
 //! The one place that joins packages: connectors and sinks into a registry, the planner behind the pipelines' trait,
-//! the inbox behind the traits of the API and the importers.
+//! the inbox, or the event bus, behind the traits of the API and the importers.
 
+use crate::bus_log;
 use async_trait::async_trait;
 use bytes::Bytes;
+use headwater_bus::Bus;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{DeadLetter, Graph, Registry, Result, SinkSpec, TableDefinition};
 use headwater_sql::{Detail, Environment, PlanOptions, Planner, Prepared};
@@ -66,21 +68,33 @@ impl headwater_pipelines::Planner for SqlPlanner {
     }
 }
 
-/// The inbox as the log that importers and the API append to.
+/// What importers and the API append to: the inbox, or the event bus in its place.
 #[derive(Clone)]
-pub(crate) struct Log(pub(crate) Arc<Inbox>);
+pub(crate) enum Log {
+    Inbox(Arc<Inbox>),
+    Bus(Bus),
+}
 
 impl headwater_importers::EventLog for Log {
     fn append(&mut self, topic: &str, lines: Vec<Vec<u8>>) -> Result<()> {
-        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-        self.0.append(topic, &lines).map(|_| ())
+        match self {
+            Self::Inbox(inbox) => {
+                let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+                inbox.append(topic, &lines).map(|_| ())
+            }
+            Self::Bus(bus) => bus_log::publish_blocking(bus, topic, lines),
+        }
     }
 }
 
 #[async_trait]
 impl headwater_api::EventLog for Log {
     async fn append(&self, topic: &str, lines: Vec<Bytes>) -> Result<()> {
-        let (inbox, topic) = (self.0.clone(), topic.to_owned());
+        let inbox = match self {
+            Self::Inbox(inbox) => inbox.clone(),
+            Self::Bus(bus) => return bus_log::publish(bus, topic, &lines).await,
+        };
+        let topic = topic.to_owned();
         crate::blocking(move || {
             let lines: Vec<&[u8]> = lines.iter().map(Bytes::as_ref).collect();
             inbox.append(&topic, &lines).map(|_| ())

@@ -9,6 +9,7 @@ use crate::commands::serve::{Listener, Serving};
 use crate::data_folder::{DataFolder, write_whole};
 use crate::imports::{ImportService, Told};
 use crate::output::{show, show_line};
+use crate::wiring::Log;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Error, Result, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -47,6 +48,11 @@ WHERE m.period_kind = 'year' ORDER BY year DESC, company LIMIT 30";
 
 /// Runs the demo.
 pub(crate) async fn demo(size: Size, serve: &Serve, data: &Path, once: bool) -> Result<()> {
+    if serve.bus.is_some() {
+        return Err(
+            Error::invalid("the demo has its own events and no bus").with_help("use 'headwater serve --bus URL'")
+        );
+    }
     let started = Instant::now();
     let listener = if once { None } else { Some(Listener::bind(serve).await?) };
     let data = DataFolder::open(data)?;
@@ -74,7 +80,7 @@ pub(crate) async fn demo(size: Size, serve: &Serve, data: &Path, once: bool) -> 
 }
 
 fn import_samples(data: &DataFolder, inbox: Arc<Inbox>) -> Result<()> {
-    let service = ImportService::open(data, inbox, Arc::new(SystemClock), None)?;
+    let service = ImportService::open(data, Log::Inbox(inbox), Arc::new(SystemClock), None)?;
     for (name, content) in SAMPLES {
         let told = Told {
             kind: "auto".to_owned(),

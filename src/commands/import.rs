@@ -1,9 +1,11 @@
-//! `headwater import`: programme exports into the inbox.
+//! `headwater import`: programme exports into the inbox, or to the event bus.
 
 use crate::cli::Import;
 use crate::data_folder::{DataFolder, write_whole};
 use crate::imports::{ImportService, Told};
 use crate::output::show;
+use crate::wiring::Log;
+use headwater_bus::Bus;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Error, Result, SystemClock};
 use headwater_importers::{Kind, Summary};
@@ -14,10 +16,13 @@ use std::sync::Arc;
 
 /// Imports files one after the other. It fails when a file cannot be imported; refused rows are no failure, they are
 /// written beside the data and named.
-pub(crate) fn import(command: &Import) -> Result<ExitCode> {
+pub(crate) async fn import(command: &Import) -> Result<ExitCode> {
     let data = DataFolder::open(&command.data.data)?;
-    let inbox = Arc::new(Inbox::open(data.inbox())?);
-    let service = ImportService::open(&data, inbox, Arc::new(SystemClock), command.mappings.clone())?;
+    let log = match &command.bus {
+        Some(url) => Log::Bus(Bus::connect(url).await?),
+        None => Log::Inbox(Arc::new(Inbox::open(data.inbox())?)),
+    };
+    let service = ImportService::open(&data, log, Arc::new(SystemClock), command.mappings.clone())?;
     if command.errors.is_some() && command.files.len() > 1 {
         return Err(Error::invalid("--errors names one file, and there are several to import")
             .with_help("leave --errors out: each file gets its own error file in the data folder"));

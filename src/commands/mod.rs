@@ -1,6 +1,7 @@
 //! One file per command. Each turns flags into calls and answers into text.
 
 mod analyze;
+mod bus;
 mod checkpoints;
 mod contracts;
 mod demo;
@@ -24,7 +25,9 @@ pub(crate) async fn execute(command: Command) -> Result<ExitCode> {
         Command::Query { sql, data } => query::query(&data.data, &sql)?,
         Command::Checkpoints(command) => return checkpoints::checkpoints(&command).await,
         Command::Contracts(command) => return contracts::contracts(&command),
-        Command::Import(import) => return import::import(&import),
+        Command::Import(import) => return import::import(&import).await,
+        Command::Publish(publish) => return bus::publish(&publish).await,
+        Command::Tail(tail) => bus::tail(&tail).await?,
         Command::Generate(command) => generate::generate(&command).await?,
         Command::Serve { serve, data } => serve::serve(&serve, &data.data).await?,
         Command::Demo { size, serve, data, once } => demo::demo(size, &serve, &data, once).await?,

@@ -1,10 +1,12 @@
 //! `headwater serve`: the impact pipeline and its API, until Ctrl-C.
 
+use crate::bus_log;
 use crate::cli::Serve;
 use crate::data_folder::DataFolder;
 use crate::imports::{ApiImports, ImportService};
 use crate::wiring::{Log, SqlPlanner};
 use headwater_api::{ApiKey, ApiParts, ApiState, Auth, EventType, Limits, PipelineStatus, router};
+use headwater_bus::Bus;
 use headwater_connectors::inbox::Inbox;
 use headwater_core::{Clock, Counter, Error, Result, SystemClock};
 use headwater_engine::{EngineOptions, FirstCommit};
@@ -22,7 +24,11 @@ pub(crate) async fn serve(command: &Serve, data: &Path) -> Result<()> {
     let listener = Listener::bind(command).await?;
     let data = DataFolder::open(data)?;
     let inbox = Arc::new(Inbox::open(data.inbox())?);
-    let serving = Serving::start(&data, inbox, command.parallelism)?;
+    let bus = match &command.bus {
+        Some(url) => Some(Bus::connect(url).await?),
+        None => None,
+    };
+    let serving = Serving { bus, ..Serving::start(&data, inbox, command.parallelism)? };
     // A server goes on when nobody reads what it prints.
     let _unread = writeln!(std::io::stdout(), "serving {} on http://{}/", data.root().display(), listener.address);
     serving.until_ctrl_c(listener, &data).await
@@ -74,6 +80,8 @@ fn read_keys(file: &Path) -> Result<Auth> {
 pub(crate) struct Serving {
     pub(crate) supervisor: Supervisor,
     inbox: Arc<Inbox>,
+    /// Where events come from and go to, when it is not the inbox alone.
+    bus: Option<Bus>,
 }
 
 impl Serving {
@@ -93,15 +101,16 @@ impl Serving {
         let planner = Arc::new(SqlPlanner::with_policy("", &data.policy()?)?);
         let definition = Definition { name: IMPACT.name.to_owned(), sql };
         let supervisor = Supervisor::start(definition, planner, options, RestartPolicy::default())?;
-        Ok(Self { supervisor, inbox })
+        Ok(Self { supervisor, inbox, bus: None })
     }
 
     /// Serves the API until Ctrl-C, then lets the pipeline commit what it has read.
     pub(crate) async fn until_ctrl_c(self, listener: Listener, data: &DataFolder) -> Result<()> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let imports = ImportService::open(data, self.inbox.clone(), clock.clone(), None)?;
+        let log = self.bus.clone().map_or_else(|| Log::Inbox(self.inbox.clone()), Log::Bus);
+        let imports = ImportService::open(data, log.clone(), clock.clone(), None)?;
         let state = ApiState::open(ApiParts {
-            log: Arc::new(Log(self.inbox.clone())),
+            log: Arc::new(log),
             imports: Arc::new(ApiImports(Arc::new(imports))),
             status: Arc::new(ApiStatus(self.supervisor.watcher())),
             clock,
@@ -121,12 +130,19 @@ impl Serving {
             let _unread = writeln!(std::io::stdout(), "ready: the inbox is followed; Ctrl-C ends");
             std::future::pending::<Result<()>>().await
         };
+        let receive = async {
+            match &self.bus {
+                Some(bus) => bus_log::into_inbox(bus, self.inbox.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // A failure first: it is why the process ends, whatever else happens at the same time.
             biased;
             result = &mut server => return result,
             result = self.supervisor.ended() => return result,
             result = announce => return result,
+            result = receive => return result,
             result = tokio::signal::ctrl_c() => result.map_err(|e| Error::io("cannot wait for Ctrl-C", e))?,
         }
         eprintln!("stopping: what has been read is committed; what has not is in the inbox and read at the next start");

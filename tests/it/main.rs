@@ -3,6 +3,7 @@
 mod analyze;
 mod async_functions;
 mod checkpoints;
+mod bus;
 mod debezium;
 mod demo;
 mod docs_sql;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Which members each member may name in its `[dependencies]`. What is not here is not allowed.
 const EDGES: &[(&str, &[&str])] = &[
     ("api", &["contracts", "core"]),
+    ("bus", &["contracts", "core"]),
     ("connectors", &["core"]),
     ("contracts", &["core"]),
     ("core", &[]),
@@ -28,14 +29,14 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("object_store", &["engine"]),
     ("arrow-avro", &["connectors"]),
-    ("async-nats", &["connectors"]),
-    ("rdkafka", &["connectors"]),
+    ("async-nats", &["bus", "connectors"]),
+    ("rdkafka", &["bus", "connectors"]),
     ("redis", &["connectors"]),
     ("rusqlite", &["api", "connectors", "pipelines", "sinks"]),
     ("clickhouse", &["sinks"]),
     ("tokio-postgres", &["connectors", "sinks"]),
     ("parquet", &["connectors", "sinks"]),
-    ("tokio", &["api", "connectors", "engine", "examples/udf", "pipelines", "sinks", "sql"]),
+    ("tokio", &["api", "bus", "connectors", "engine", "examples/udf", "pipelines", "sinks", "sql"]),
 ];
 
 const FILE_LINES_MAX: usize = 600;

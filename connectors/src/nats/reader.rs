@@ -15,6 +15,8 @@ use async_nats::jetstream::stream::{ConsumerErrorKind, Info, RetentionPolicy, St
 use futures::StreamExt;
 use headwater_core::{Error, Result};
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,11 +83,14 @@ struct Attached {
     n_losses: u64,
 }
 
+/// A question for messages. It is kept until it is asked, because one that was dropped in between may be answered.
 struct Pull {
-    messages: Box<Batch>,
-    n_wanted: usize,
+    asking: Option<Asking>,
+    messages: Option<Box<Batch>>,
     n_received: usize,
 }
+
+type Asking = Pin<Box<dyn Future<Output = std::result::Result<Batch, String>> + Send>>;
 
 impl Reader {
     /// Makes the reader of a partition at its start.
@@ -119,7 +124,12 @@ impl Reader {
                     format!("the stream has the sequences {first} to {last}, start = '{sequence}' is not there");
                 return Err(Error::invalid(message).with_help("name one of them, or 'earliest' or 'latest'"));
             }
-            Start::Time(time) => reader.sequence_at(&stream, time, connection).await?,
+            Start::Time(time) => {
+                let policy = DeliverPolicy::ByStartTime { start_time: start_time(time)? };
+                let consumer = consumer_on(&stream, config(reader.filter.as_deref(), policy), connection).await?;
+                // The server has looked: it says what it would deliver after.
+                consumer.cached_info().delivered.stream_sequence + 1
+            }
         };
         Ok(reader)
     }
@@ -191,16 +201,17 @@ impl Reader {
         let n_max = n_max.clamp(1, PULL_MESSAGES);
         // What was stored before an answer of "nothing" is not ours. Asked only when there is likely nothing.
         let behind = match self.was_idle && self.filter.is_some() && self.end.is_none() && !self.is_pulling() {
-            true => Some(self.stream_info(connection).await?.state.last_sequence),
+            true => Some(find(&self.spec, connection).await?.cached_info().state.last_sequence),
             false => None,
         };
-        self.start_pull(connection).await?;
+        self.ask(connection).await?;
         let ended = loop {
             if self.buffer.len() >= n_max {
                 break false;
             }
             let Some(pull) = self.attached.as_mut().and_then(|attached| attached.pull.as_mut()) else { break true };
-            match connection.answer(pull.messages.next()).await? {
+            let Some(messages) = &mut pull.messages else { break true };
+            match connection.answer(messages.next()).await? {
                 Some(Ok(message)) => {
                     pull.n_received += 1;
                     self.take(message, connection)?;
@@ -211,10 +222,9 @@ impl Reader {
         };
         if ended {
             let pull = self.attached.as_mut().and_then(|attached| attached.pull.take());
-            let is_full = pull.is_some_and(|pull| pull.n_received == pull.n_wanted);
-            if is_full {
+            if pull.is_some_and(|pull| pull.n_received == PULL_MESSAGES) {
                 // The next batch travels while this one is worked on.
-                self.start_pull(connection).await?;
+                self.ask(connection).await?;
             }
         }
         self.was_idle = self.buffer.is_empty();
@@ -257,22 +267,24 @@ impl Reader {
     }
 
     /// Asks for messages, unless that was done.
-    async fn start_pull(&mut self, connection: &Connection) -> Result<()> {
+    async fn ask(&mut self, connection: &Connection) -> Result<()> {
         let Some(attached) = self.attached.as_mut() else { return Ok(()) };
-        if attached.pull.is_some() {
-            return Ok(());
+        let consumer = &attached.consumer;
+        let pull = attached.pull.get_or_insert_with(|| {
+            let n_bytes = PULL_BYTES.max(connection.client.server_info().max_payload + OVERHEAD_BYTES);
+            let consumer = consumer.clone();
+            let asking = async move {
+                let asked = consumer.fetch().max_messages(PULL_MESSAGES).max_bytes(n_bytes).messages().await;
+                asked.map_err(|error| error.to_string())
+            };
+            Pull { asking: Some(Box::pin(asking)), messages: None, n_received: 0 }
+        });
+        if let Some(asking) = &mut pull.asking {
+            let messages = connection.answer(asking).await?;
+            pull.asking = None;
+            pull.messages = Some(Box::new(messages.map_err(|why| connection.unavailable(format!("reading: {why}")))?));
         }
-        let n_bytes = PULL_BYTES.max(connection.client.server_info().max_payload + OVERHEAD_BYTES);
-        let asked = attached.consumer.fetch().max_messages(PULL_MESSAGES).max_bytes(n_bytes).messages();
-        let messages = connection.answer(asked).await?;
-        let messages = messages.map_err(|error| connection.unavailable(format!("reading: {error}")))?;
-        attached.pull = Some(Pull { messages: Box::new(messages), n_wanted: PULL_MESSAGES, n_received: 0 });
         Ok(())
-    }
-
-    async fn stream_info(&self, connection: &Connection) -> Result<Info> {
-        let stream = find(&self.spec, connection).await?;
-        Ok(stream.cached_info().clone())
     }
 
     /// Makes a consumer at the sequence that was reached, after a look at whether the stream can go on from there.
@@ -294,50 +306,40 @@ impl Reader {
         }
         let from = self.buffer.back().map_or(self.next, |last| last.sequence + 1);
         let policy = DeliverPolicy::ByStartSequence { start_sequence: from };
-        let consumer = self.consumer(&stream, policy, connection).await?;
+        let consumer = consumer_on(&stream, config(self.filter.as_deref(), policy), connection).await?;
         self.attached = Some(Attached { consumer, pull: None, n_delivered: 0, n_losses });
         Ok(())
-    }
-
-    async fn consumer(
-        &self,
-        stream: &Stream<Info>,
-        deliver_policy: DeliverPolicy,
-        connection: &Connection,
-    ) -> Result<Consumer<Config>> {
-        let config = Config {
-            deliver_policy,
-            ack_policy: AckPolicy::None,
-            filter_subject: self.filter.clone().unwrap_or_default(),
-            inactive_threshold: INACTIVE_TIME_MAX,
-            memory_storage: true,
-            num_replicas: 1,
-            ..Config::default()
-        };
-        consumer_on(stream, config, connection).await
-    }
-
-    /// Finds the first sequence that was stored at a time or later.
-    async fn sequence_at(&self, stream: &Stream<Info>, time: i64, connection: &Connection) -> Result<u64> {
-        let wrong = || Error::invalid("the time in the option start is out of range");
-        let start_time = async_nats::datetime::DateTime::from_unix_timestamp_nanos(i128::from(time));
-        let policy = DeliverPolicy::ByStartTime { start_time: start_time.map_err(|_| wrong())? };
-        let consumer = self.consumer(stream, policy, connection).await?;
-        // The server has looked: it says what it would deliver after.
-        Ok(consumer.cached_info().delivered.stream_sequence + 1)
     }
 
     /// Says whether the sequences from `from` to the next that came are missing for a reason: others' subjects and
     /// single deletions are; what the stream has dropped from its beginning was lost to us.
     async fn explain(&mut self, from: u64, connection: &Connection) -> Result<()> {
-        let info = self.stream_info(connection).await?;
-        match gap::check(&self.spec.stream, Seen { next: from, created: self.created }, &info) {
+        let stream = find(&self.spec, connection).await?;
+        match gap::check(&self.spec.stream, Seen { next: from, created: self.created }, stream.cached_info()) {
             Err(error) if self.spec.accepts_gaps => {
                 tracing::warn!(%error, "going on after the gap, as gap = 'accept' says");
                 Ok(())
             }
             checked => checked,
         }
+    }
+}
+
+fn start_time(nanos: i64) -> Result<async_nats::datetime::DateTime> {
+    let time = async_nats::datetime::DateTime::from_unix_timestamp_nanos(i128::from(nanos));
+    time.map_err(|_| Error::invalid("the time in the option start is out of range"))
+}
+
+/// Says what is to be delivered: without acknowledgements, and for as long as somebody asks.
+fn config(filter: Option<&str>, deliver_policy: DeliverPolicy) -> Config {
+    Config {
+        deliver_policy,
+        ack_policy: AckPolicy::None,
+        filter_subject: filter.unwrap_or_default().to_owned(),
+        inactive_threshold: INACTIVE_TIME_MAX,
+        memory_storage: true,
+        num_replicas: 1,
+        ..Config::default()
     }
 }
 
