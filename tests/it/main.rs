@@ -9,6 +9,7 @@ mod demo;
 mod docs_sql;
 mod faults;
 mod impact_sql;
+mod kafka;
 mod lookups;
 mod nats;
 mod nexmark;
