@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A streaming engine for impact data: programme events in, audited social-return metrics out.
 #[derive(Debug, Parser)]
@@ -21,6 +22,8 @@ pub(crate) enum Command {
         /// How many subtasks each step may have.
         #[arg(short, long, default_value_t = 1, value_parser = parallelism)]
         parallelism: usize,
+        #[command(flatten)]
+        state: State,
     },
     /// Check a pipeline without running it.
     Check {
@@ -138,6 +141,32 @@ pub(crate) struct Data {
     /// Where inbox and store are.
     #[arg(long, value_name = "FOLDER", default_value = ".headwater/data")]
     pub(crate) data: PathBuf,
+}
+
+/// Where a pipeline keeps what it needs to go on after a stop or a crash.
+#[derive(Debug, Args)]
+#[group(id = "pipeline_state")]
+pub(crate) struct State {
+    /// A folder, or s3://BUCKET/PREFIX: checkpoints are kept there, and the next run goes on from the last one. Without
+    /// it a run begins at the beginning.
+    #[arg(long = "state", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Go on from this checkpoint or savepoint instead of the last checkpoint; what came after it is read again.
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) from: Option<String>,
+    /// Leave a savepoint of this name when the run is stopped or its input ends.
+    #[arg(long, value_name = "NAME", requires = "url")]
+    pub(crate) savepoint: Option<String>,
+    /// The time between two checkpoints, which is how late results are seen: 200ms, 1s, 5m.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) checkpoint_interval: Duration,
+    /// How many checkpoints are kept; savepoints are kept until they are deleted.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) retain: u16,
+    /// Where sinks keep what is prepared and not committed; by default in the state folder. It has to be there again
+    /// after a crash.
+    #[arg(long, value_name = "FOLDER", requires = "url")]
+    pub(crate) spool: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -332,6 +361,18 @@ pub(crate) struct Serve {
 
 /// Key groups bound what more subtasks could do.
 const PARALLELISM_MAX: usize = 256;
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return Err("a whole number with a unit: 200ms, 1s, 5m".to_owned()),
+    };
+    let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis).ok_or_else(|| "a whole number greater than zero with a unit".to_owned())
+}
 
 fn parallelism(text: &str) -> Result<usize, String> {
     match text.parse() {

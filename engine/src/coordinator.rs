@@ -1,20 +1,25 @@
 //! The task above all others: opens sources and sinks, starts the loops, drives the epochs, and watches for failures.
 //!
 //! Invariants. The first error wins: when a task fails or panics, all others are ended, and that their neighbours
-//! were gone is reported by nobody. It returns only when every task has ended. It never touches a row.
+//! were gone is reported by nobody. It returns only when every task has ended, and so has what it had begun to write.
+//! It never touches a row.
 
+use crate::checkpoints::{Checkpoints, Collected};
 use crate::epochs::{Due, Epochs, Step};
 use crate::handle::{EndGuard, Shared};
 use crate::report::Positions;
+use crate::restore::Restore;
 use crate::retry::Backoff;
 use crate::run_async::{AsyncTask, run_async};
 use crate::run_chain::{ChainTask, run_chain};
 use crate::run_sink::{SinkTask, run_sink};
-use crate::run_source::{SourceSettings, SourceTask, run_source};
+use crate::run_source::{Order, SourceSettings, SourceTask, run_source};
+use crate::snapshots::Snapshots;
 use crate::start::{Unopened, UnopenedBody};
 use crate::task::{Interrupt, Report, Uplink};
+use crate::upkeep::{Background, Done};
 use crate::{EngineOptions, Outcome};
-use headwater_core::{Barrier, Epoch, Error, Position, Result, Source, TaskContext};
+use headwater_core::{BarrierKind, Epoch, Error, Position, Result, TaskContext};
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,16 +29,20 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// The coordinator of one run.
 pub(crate) struct Coordinator {
-    options: EngineOptions,
+    pub(crate) options: EngineOptions,
     epochs: Epochs,
     shared: Arc<Shared>,
     /// The ways to the sources and to the sinks: one each and not one for all, because a `watch` wakes its readers in
     /// an order by chance, and a run must be repeatable.
-    barriers: Vec<mpsc::UnboundedSender<Barrier>>,
+    orders: BTreeMap<usize, mpsc::UnboundedSender<Order>>,
     commits: Vec<mpsc::UnboundedSender<Epoch>>,
     /// For each task by number, where it is.
     places: Vec<TaskContext>,
     running: HashMap<Id, usize>,
+    /// Where state is kept.
+    checkpoints: Option<Checkpoints>,
+    pub(crate) restore: Option<Restore>,
+    background: Background,
 }
 
 /// A task that is ready to run.
@@ -46,15 +55,24 @@ enum Ready {
 
 impl Coordinator {
     /// Makes the coordinator of a run that begins.
-    pub(crate) fn new(options: EngineOptions, epochs: Epochs, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        options: EngineOptions,
+        epochs: Epochs,
+        shared: Arc<Shared>,
+        checkpoints: Option<Checkpoints>,
+        restore: Option<Restore>,
+    ) -> Self {
         Self {
+            background: Background::new(&options),
             options,
             epochs,
             shared,
-            barriers: Vec::new(),
+            orders: BTreeMap::new(),
             commits: Vec::new(),
             places: Vec::new(),
             running: HashMap::new(),
+            checkpoints,
+            restore,
         }
     }
 }
@@ -98,6 +116,7 @@ impl Coordinator {
                 // before the tick asks for the next; then ends of tasks, which may be failures.
                 biased;
                 Some(report) = received.recv() => self.on_report(report)?,
+                done = self.background.next(), if self.background.is_busy() => self.on_done(done?)?,
                 joined = set.join_next_with_id() => match joined {
                     Some(joined) => neighbour_lost |= self.joined(joined)?,
                     None => break,
@@ -109,7 +128,7 @@ impl Coordinator {
                 Due::Nothing => {}
                 Due::Barrier(barrier) => {
                     tracing::debug!(epoch = barrier.epoch.0, kind = ?barrier.kind, "barrier");
-                    send_all(&self.barriers, barrier);
+                    send_all(self.orders.values(), &Order::Barrier(barrier));
                 }
                 Due::Abandon => return Ok(Outcome::Abandoned),
             }
@@ -130,7 +149,9 @@ impl Coordinator {
         let numbered = tasks.into_iter().enumerate();
         let (sources, others): (Vec<_>, Vec<_>) =
             numbered.partition(|(_, task)| matches!(task.body, UnopenedBody::Source { .. }));
-        for (number, task) in others.into_iter().chain(sources) {
+        let mut tasks: Vec<_> = others.into_iter().chain(sources).collect();
+        self.take_state_over(&mut tasks).await?;
+        for (number, task) in tasks {
             let uplink = Uplink::new(number, reports.clone());
             let opened = self.open(number, task, uplink).await;
             ready.insert(number, opened.map_err(|error| error.at(self.place(number)))?);
@@ -140,10 +161,18 @@ impl Coordinator {
 
     async fn open(&mut self, number: usize, task: Unopened, uplink: Uplink) -> Result<Ready> {
         let backoff = Backoff::new(&self.options.retry, number);
-        let Unopened { context, body } = task;
+        let Unopened { context, identity, body } = task;
+        let snapshots = match &self.options.state {
+            None => Snapshots::nowhere(),
+            Some(state) => {
+                let subtask = (context.subtask, context.parallelism);
+                let (store, retry) = (state.store.clone(), &self.options.retry);
+                Snapshots::new(store, &identity.operators, subtask, uplink.clone(), retry, number)
+            }
+        };
         Ok(match body {
             UnopenedBody::Chain { inputs, operators, output } => {
-                Ready::Chain(Box::new(ChainTask { inputs, operators, output }))
+                Ready::Chain(Box::new(ChainTask { inputs, operators, output, snapshots }))
             }
             UnopenedBody::Async { operator, inputs, output, kept } => Ready::Async(Box::new(AsyncTask {
                 name: context.node.clone(),
@@ -153,27 +182,30 @@ impl Coordinator {
                 inputs,
                 output,
                 kept,
+                snapshots,
                 retry: self.options.retry.clone(),
                 number,
             })),
-            UnopenedBody::Sink { sink, inputs, counters } => {
-                let sink = sink.open(&context).await?;
+            UnopenedBody::Sink { sink, inputs, counters, letters } => {
+                let sink = self.open_sink(sink.as_ref(), &context, &identity.node, number).await?;
                 let (sender, commits) = mpsc::unbounded_channel();
                 self.commits.push(sender);
-                Ready::Sink(Box::new(SinkTask { sink, inputs, counters, uplink, commits, backoff }))
+                Ready::Sink(Box::new(SinkTask { sink, inputs, counters, letters, uplink, commits, backoff }))
             }
             UnopenedBody::Source { source, operators, event_time, output } => {
-                let mut source = source.open(&context).await?;
-                self.seek(source.as_mut(), &context).await?;
-                let (sender, barriers) = mpsc::unbounded_channel();
-                self.barriers.push(sender);
+                let (source, reached) = self.open_source(source.as_ref(), &context, &identity.node, number).await?;
+                let (sender, orders) = mpsc::unbounded_channel();
+                self.orders.insert(number, sender);
                 Ready::Source(Box::new(SourceTask {
                     name: context.node.clone(),
                     source,
                     operators,
                     event_time,
                     output,
-                    barriers,
+                    orders,
+                    snapshots,
+                    reached,
+                    is_acknowledged: self.options.state.is_some(),
                     uplink,
                     backoff,
                     clock: self.options.clock.clone(),
@@ -186,18 +218,6 @@ impl Coordinator {
                 }))
             }
         })
-    }
-
-    /// Continues where an earlier run of any parallelism left off.
-    async fn seek(&self, source: &mut dyn Source, context: &TaskContext) -> Result<()> {
-        match self.options.start_positions.get(context.node.as_ref()) {
-            None => Ok(()),
-            Some(positions) if positions.len() == context.parallelism => source.seek(&positions[context.subtask]).await,
-            Some(positions) => {
-                let all = positions.iter().flat_map(|position| position.0.clone());
-                source.seek(&Position(all.collect())).await
-            }
-        }
     }
 
     fn spawn_all(&mut self, set: &mut JoinSet<Result<(), Interrupt>>, ready: Vec<Ready>) {
@@ -218,15 +238,59 @@ impl Coordinator {
             Step::CaughtUp => {
                 self.shared.caught_up.send_replace(true);
             }
-            Step::Commit(epoch) => send_all(&self.commits, epoch),
+            Step::Store(collected) => self.store(*collected)?,
+            Step::Commit(epoch) => send_all(&self.commits, &epoch),
             Step::Committed { epoch, positions, holds_replay } => {
+                self.acknowledge(&positions);
                 self.shared.set_committed(epoch, self.by_node(positions));
                 if holds_replay {
                     self.shared.replayed.send_replace(true);
                 }
+                if let Some(checkpoints) = &self.checkpoints {
+                    self.background.tidy_up(checkpoints, Epoch(epoch.0 + 1));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Begins to store a checkpoint.
+    fn store(&mut self, collected: Collected) -> Result<()> {
+        let is_last = collected.barrier.kind == BarrierKind::Stop;
+        let savepoint = if is_last { self.shared.savepoint() } else { None };
+        let checkpoints = self.checkpoints.as_mut();
+        let checkpoints = checkpoints.ok_or_else(|| Error::internal("a checkpoint of a pipeline without state"))?;
+        self.background.store(checkpoints.manifest(collected, savepoint)?);
+        Ok(())
+    }
+
+    fn on_done(&mut self, done: Done) -> Result<()> {
+        match done {
+            Done::Stored(epoch) => {
+                if let Step::Commit(epoch) = self.epochs.stored(epoch)? {
+                    send_all(&self.commits, &epoch);
+                }
+            }
+            Done::TidiedUp(merged) => {
+                if let Some(checkpoints) = &mut self.checkpoints {
+                    merged.into_iter().for_each(|merged| checkpoints.merged(merged));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the sources what is durable.
+    fn acknowledge(&self, positions: &BTreeMap<usize, Position>) {
+        if self.options.state.is_none() {
+            return;
+        }
+        for (task, sender) in &self.orders {
+            if let Some(position) = positions.get(task) {
+                // Why a source is gone is found out when its task is joined.
+                let _ = sender.send(Order::Acknowledge(position.clone()));
+            }
+        }
     }
 
     fn by_node(&self, positions: BTreeMap<usize, Position>) -> Positions {
@@ -276,9 +340,9 @@ impl Coordinator {
 }
 
 /// Sends to all who are still there; why somebody is not is found out when its task is joined.
-fn send_all<T: Copy>(senders: &[mpsc::UnboundedSender<T>], message: T) {
+fn send_all<'a, T: Clone + 'a>(senders: impl IntoIterator<Item = &'a mpsc::UnboundedSender<T>>, message: &T) {
     for sender in senders {
-        let _ = sender.send(message);
+        let _ = sender.send(message.clone());
     }
 }
 

@@ -1,12 +1,15 @@
 //! The state of the epochs: which barrier is on its way, who has reported, and what comes next.
 //!
 //! Invariants. At most one epoch is on its way: the next barrier waits until the last sink has reported. Sinks are
-//! told to commit only after all of them have prepared. The stop barrier is the last one and comes once. It is pure:
+//! told to commit only after all of them have prepared and, where state is kept, the checkpoint is stored. The stop barrier is the last one and comes once. It is pure:
 //! the coordinator feeds it with reports and ticks and does what it says. Its state is bounded by the sources.
 
+use crate::checkpoints::Collected;
+use crate::snapshots::Written;
+use crate::state::SourcePosition;
 use crate::task::{News, Report};
 use crate::{EngineOptions, FirstCommit};
-use headwater_core::{Barrier, BarrierKind, Epoch, Error, EventTime, Position, Result};
+use headwater_core::{Barrier, BarrierKind, Epoch, Error, EventTime, Position, Prepared, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What drives the epochs of a pipeline.
@@ -14,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Epochs {
     sources: BTreeSet<usize>,
     n_sinks: usize,
+    /// How many tasks report snapshots; `None` where no state is kept.
+    n_snapshots: Option<usize>,
     checkpoint_every: u64,
     first_commit: FirstCommit,
     next: Epoch,
@@ -31,7 +36,9 @@ struct OnItsWay {
     barrier: Barrier,
     /// Whether every source had been caught up before the barrier went out.
     holds_replay: bool,
-    positions: BTreeMap<usize, Position>,
+    positions: BTreeMap<usize, SourcePosition>,
+    snapshots: BTreeMap<usize, Vec<Written>>,
+    tokens: BTreeMap<usize, Prepared>,
     n_reached: usize,
     n_committed: usize,
 }
@@ -43,6 +50,8 @@ pub(crate) enum Step {
     Wait,
     /// Tell the world that all sources have been read to their present end.
     CaughtUp,
+    /// Store a checkpoint, and say so with [`Epochs::stored`].
+    Store(Box<Collected>),
     /// Tell all sinks to commit.
     Commit(Epoch),
     /// An epoch is committed.
@@ -68,14 +77,21 @@ pub(crate) enum Due {
 }
 
 impl Epochs {
-    /// Makes the state of a pipeline that has not begun, by the numbers of its source tasks and how many sinks it has.
-    pub(crate) fn new(sources: BTreeSet<usize>, n_sinks: usize, options: &EngineOptions) -> Self {
+    /// Makes the state of a pipeline that has not begun, by the numbers of its source tasks, how many sinks it has, and
+    /// how many tasks report snapshots where state is kept.
+    pub(crate) fn new(
+        sources: BTreeSet<usize>,
+        n_sinks: usize,
+        n_snapshots: Option<usize>,
+        options: &EngineOptions,
+    ) -> Self {
         Self {
             sources,
             n_sinks,
+            n_snapshots,
             checkpoint_every: options.checkpoint_every,
             first_commit: options.first_commit,
-            next: options.first_epoch,
+            next: Epoch(1),
             time: EventTime::MIN,
             caught_up: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -84,6 +100,19 @@ impl Epochs {
             stop_sent: false,
             on_its_way: None,
         }
+    }
+
+    /// Lets a run that begins use numbers that no earlier one has used.
+    pub(crate) fn number_from(&mut self, last: Epoch) {
+        self.next = Epoch(last.0 + 1);
+    }
+
+    /// Lets the epochs go on after one of an earlier run.
+    pub(crate) fn go_on_after(&mut self, epoch: Epoch, time: EventTime) {
+        self.next = Epoch(epoch.0 + 1);
+        self.time = time;
+        // What there was before that epoch is there already; the rest is news.
+        self.first_commit = FirstCommit::Immediately;
     }
 
     /// Notes that a flush interval has passed.
@@ -122,19 +151,17 @@ impl Epochs {
                 self.expect(epoch)?.positions.insert(task, position);
                 Ok(Step::Wait)
             }
-            News::Reached(epoch) => {
-                let n_sinks = self.n_sinks;
+            News::Snapshot(epoch, written) => {
+                self.expect(epoch)?.snapshots.insert(task, written);
+                self.reached(epoch)
+            }
+            News::Reached(epoch, token) => {
                 let on_its_way = self.expect(epoch)?;
                 on_its_way.n_reached += 1;
-                if on_its_way.n_reached < n_sinks {
-                    return Ok(Step::Wait);
-                }
-                if on_its_way.barrier.kind.commits() {
-                    return Ok(Step::Commit(epoch));
-                }
-                self.on_its_way = None;
-                Ok(Step::Wait)
+                on_its_way.tokens.extend(token.map(|token| (task, token)));
+                self.reached(epoch)
             }
+            News::Failed(error) => Err(error),
             News::Committed(epoch) => {
                 let n_sinks = self.n_sinks;
                 let on_its_way = self.expect(epoch)?;
@@ -143,11 +170,41 @@ impl Epochs {
                     return Ok(Step::Wait);
                 }
                 let holds_replay = on_its_way.holds_replay;
-                let positions = std::mem::take(&mut on_its_way.positions);
+                let positions = std::mem::take(&mut on_its_way.positions).into_iter();
+                let positions = positions.map(|(task, reached)| (task, reached.position)).collect();
                 self.on_its_way = None;
                 Ok(Step::Committed { epoch, positions, holds_replay })
             }
         }
+    }
+
+    /// Notes that the checkpoint of an epoch is stored.
+    pub(crate) fn stored(&mut self, epoch: Epoch) -> Result<Step> {
+        self.expect(epoch).map(|_| Step::Commit(epoch))
+    }
+
+    /// Looks whether everybody has reached the end of an epoch.
+    fn reached(&mut self, epoch: Epoch) -> Result<Step> {
+        let (n_sinks, n_snapshots) = (self.n_sinks, self.n_snapshots);
+        let on_its_way = self.expect(epoch)?;
+        let commits = on_its_way.barrier.kind.commits();
+        let snapshots_missing = commits && n_snapshots.is_some_and(|wanted| on_its_way.snapshots.len() < wanted);
+        if on_its_way.n_reached < n_sinks || snapshots_missing {
+            return Ok(Step::Wait);
+        }
+        if !commits {
+            self.on_its_way = None;
+            return Ok(Step::Wait);
+        }
+        if n_snapshots.is_none() {
+            return Ok(Step::Commit(epoch));
+        }
+        Ok(Step::Store(Box::new(Collected {
+            barrier: on_its_way.barrier,
+            positions: on_its_way.positions.clone(),
+            snapshots: std::mem::take(&mut on_its_way.snapshots),
+            tokens: std::mem::take(&mut on_its_way.tokens),
+        })))
     }
 
     /// Returns what is to be done at a wall time, and takes it as done. A clock that is set back does not take the
@@ -178,6 +235,8 @@ impl Epochs {
             barrier,
             holds_replay: caught_up,
             positions: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             n_reached: 0,
             n_committed: 0,
         });
@@ -197,7 +256,7 @@ mod tests {
 
     fn epochs(checkpoint_every: u64, first_commit: FirstCommit) -> Epochs {
         let options = EngineOptions { checkpoint_every, first_commit, ..options(1) };
-        Epochs::new(BTreeSet::from([0, 1]), 2, &options)
+        Epochs::new(BTreeSet::from([0, 1]), 2, None, &options)
     }
 
     fn report(epochs: &mut Epochs, task: usize, news: News) -> Step {
@@ -217,9 +276,16 @@ mod tests {
         epochs.tick();
         assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         let here = Position([("a".to_owned(), "1".to_owned())].into());
-        assert_eq!(report(&mut epochs, 0, News::Position(Epoch(1), here.clone())), Step::Wait);
-        assert_eq!(report(&mut epochs, 7, News::Reached(Epoch(1))), Step::Wait);
-        assert_eq!(report(&mut epochs, 8, News::Reached(Epoch(1))), Step::Commit(Epoch(1)));
+        assert_eq!(
+            report(
+                &mut epochs,
+                0,
+                News::Position(Epoch(1), SourcePosition { position: here.clone(), watermark: None })
+            ),
+            Step::Wait
+        );
+        assert_eq!(report(&mut epochs, 7, News::Reached(Epoch(1), None)), Step::Wait);
+        assert_eq!(report(&mut epochs, 8, News::Reached(Epoch(1), None)), Step::Commit(Epoch(1)));
         assert_eq!(report(&mut epochs, 8, News::Committed(Epoch(1))), Step::Wait);
         assert_eq!(epochs.due(EventTime(0)), Due::Nothing);
         let committed = Step::Committed { epoch: Epoch(1), positions: [(0, here)].into(), holds_replay: false };
@@ -228,13 +294,38 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_waits_for_every_snapshot_and_for_the_checkpoint_to_be_stored() {
+        let options = options(1);
+        let mut epochs = Epochs::new(BTreeSet::from([0]), 1, Some(2), &options);
+        epochs.go_on_after(Epoch(41), EventTime(7));
+        report(&mut epochs, 0, News::CaughtUp);
+        epochs.tick();
+        let Due::Barrier(barrier) = epochs.due(EventTime(0)) else { panic!("a barrier is due") };
+        assert_eq!((barrier.epoch, barrier.time), (Epoch(42), EventTime(7)));
+        let here = SourcePosition { position: Position::default(), watermark: Some(EventTime(5)) };
+        assert_eq!(report(&mut epochs, 0, News::Position(Epoch(42), here.clone())), Step::Wait);
+        assert_eq!(report(&mut epochs, 0, News::Snapshot(Epoch(42), Vec::new())), Step::Wait);
+        assert_eq!(report(&mut epochs, 7, News::Reached(Epoch(42), Some(Prepared::default()))), Step::Wait);
+        let collected = Collected {
+            barrier,
+            positions: [(0, here)].into(),
+            snapshots: [(0, Vec::new()), (1, Vec::new())].into(),
+            tokens: [(7, Prepared::default())].into(),
+        };
+        let stored = report(&mut epochs, 1, News::Snapshot(Epoch(42), Vec::new()));
+        assert_eq!(stored, Step::Store(Box::new(collected)));
+        assert_eq!(epochs.stored(Epoch(42)).unwrap(), Step::Commit(Epoch(42)));
+        epochs.report(Report { task: 1, news: News::Failed(Error::data("torn")) }).unwrap_err();
+    }
+
+    #[test]
     fn a_flush_is_over_when_all_sinks_have_it() {
         let mut epochs = epochs(2, FirstCommit::Immediately);
         for (epoch, kind) in [(1, BarrierKind::Flush), (2, BarrierKind::Checkpoint)] {
             epochs.tick();
             assert_eq!(epochs.due(EventTime(0)), barrier(epoch, kind));
-            report(&mut epochs, 7, News::Reached(Epoch(epoch)));
-            report(&mut epochs, 8, News::Reached(Epoch(epoch)));
+            report(&mut epochs, 7, News::Reached(Epoch(epoch), None));
+            report(&mut epochs, 8, News::Reached(Epoch(epoch), None));
         }
     }
 
@@ -246,7 +337,7 @@ mod tests {
         report(&mut epochs, 1, News::Ended);
         assert_eq!(epochs.due(EventTime(0)), barrier(1, BarrierKind::Stop));
         for task in [7, 8] {
-            report(&mut epochs, task, News::Reached(Epoch(1)));
+            report(&mut epochs, task, News::Reached(Epoch(1), None));
         }
         for task in [7, 8] {
             report(&mut epochs, task, News::Committed(Epoch(1)));
@@ -279,7 +370,7 @@ mod tests {
         let mut epochs = epochs(1, FirstCommit::Immediately);
         epochs.tick();
         epochs.due(EventTime(0));
-        epochs.report(Report { task: 7, news: News::Reached(Epoch(2)) }).unwrap_err();
+        epochs.report(Report { task: 7, news: News::Reached(Epoch(2), None) }).unwrap_err();
     }
 
     #[test]
@@ -289,7 +380,7 @@ mod tests {
             epochs.tick();
             let Due::Barrier(barrier) = epochs.due(EventTime(now)) else { panic!("a barrier is due") };
             for task in [7, 8] {
-                report(&mut epochs, task, News::Reached(Epoch(epoch)));
+                report(&mut epochs, task, News::Reached(Epoch(epoch), None));
             }
             for task in [7, 8] {
                 report(&mut epochs, task, News::Committed(Epoch(epoch)));

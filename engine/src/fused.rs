@@ -6,8 +6,9 @@
 
 use crate::report::StateGauge;
 use crate::task::Emitted;
+use arrow::array::RecordBatch;
 use headwater_core::{
-    Barrier, Batch, Counter, Counters, Error, Message, Operator, Output, Result, StateSize, Watermark,
+    Barrier, Batch, Counter, Counters, Error, Message, Operator, Output, Result, Snapshot, StateSize, Watermark,
 };
 use std::sync::Arc;
 
@@ -23,6 +24,12 @@ impl Fused {
     /// Makes a chain that counts into `counters` and tells `state` how much it keeps.
     pub(crate) fn new(operators: Vec<Box<dyn Operator>>, counters: Arc<Counters>, state: Arc<StateGauge>) -> Self {
         Self { operators, out: Output::default(), counters, state }
+    }
+
+    /// Takes the operators out, for as long as somebody else fills them.
+    pub(crate) fn take(&mut self) -> Self {
+        let operators = std::mem::take(&mut self.operators);
+        Self { operators, out: Output::default(), counters: self.counters.clone(), state: self.state.clone() }
     }
 
     fn measure(&self) {
@@ -55,6 +62,24 @@ impl Fused {
         }
         self.measure();
         Ok(emitted)
+    }
+
+    /// Returns what has changed in each operator's state since the last call, with the number of the operator.
+    pub(crate) fn snapshot(&mut self) -> Result<Vec<(usize, Snapshot)>> {
+        self.operators.iter_mut().enumerate().map(|(at, operator)| Ok((at, operator.snapshot()?))).collect()
+    }
+
+    /// Hands rows of one table of an earlier snapshot to an operator.
+    pub(crate) fn restore(&mut self, at: usize, table: &str, rows: RecordBatch) -> Result<()> {
+        let operator = self.operators.get_mut(at).ok_or_else(|| Error::internal("state of no operator"))?;
+        operator.restore(table, rows)
+    }
+
+    /// Tells every operator that it has all of its state.
+    pub(crate) fn restore_end(&mut self) -> Result<()> {
+        self.operators.iter_mut().try_for_each(|operator| operator.restore_end())?;
+        self.measure();
+        Ok(())
     }
 
     fn push(&mut self, at: usize, input: usize, message: Message, emitted: &mut Emitted) -> Result<()> {

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) replayed: watch::Sender<bool>,
     /// The last committed epoch.
     pub(crate) committed: watch::Sender<Option<Epoch>>,
+    /// The name of the savepoint to leave at the stop barrier.
+    pub(crate) savepoint: Mutex<Option<String>>,
     /// The result, once there is one.
     pub(crate) result: watch::Sender<Option<Result<Outcome>>>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             caught_up: watch::Sender::new(false),
             replayed: watch::Sender::new(false),
             committed: watch::Sender::new(None),
+            savepoint: Mutex::default(),
             result: watch::Sender::new(None),
         }
     }
@@ -72,6 +75,11 @@ impl Shared {
             self.lock().outcome = outcome;
         }
         self.result.send_replace(Some(result));
+    }
+
+    /// Returns the name of the savepoint that was asked for.
+    pub(crate) fn savepoint(&self) -> Option<String> {
+        self.savepoint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reports.
@@ -126,6 +134,12 @@ impl Handle {
     /// [`Handle::join`]. A pipeline that may not commit yet ends without a commit, see [`crate::FirstCommit`].
     pub fn stop(&self) {
         self.shared.stop.cancel();
+    }
+
+    /// Says that the last checkpoint of the run is to be kept under a name until somebody deletes it. A pipeline that
+    /// keeps no state leaves none.
+    pub fn leave_savepoint(&self, name: &str) {
+        *self.shared.savepoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
     }
 
     /// Waits for the end of the pipeline. It may be called more than once, and dropping the future ends nothing.

@@ -2,7 +2,7 @@
 //!
 //! A channel is made for each pair of subtasks that an exchange may use, and no other: a subtask waits for barriers
 //! on all its channels, so each must have a sender, and every subtask must have at least one. Besides its edges each
-//! task that is not a sink's has a channel to the one dead-letter sink. It is pure and runs before anything is opened.
+//! task has a channel to the one dead-letter sink. It is pure and runs before anything is opened.
 
 use crate::channel::{Receiver, Sender, channel};
 use crate::exchange::HashRouter;
@@ -16,7 +16,7 @@ pub(crate) struct Subtask {
     pub(crate) inputs: Vec<(usize, Receiver)>,
     /// What it sends to.
     pub(crate) outputs: Vec<OutputEdge>,
-    /// The way to the dead-letter sink; sinks have none, because nothing is left to go wrong with single rows there.
+    /// The way to the dead-letter sink.
     pub(crate) letters: Option<Sender>,
 }
 
@@ -35,15 +35,10 @@ pub(crate) fn lay_out(graph: &Graph, parallelism: usize, channel_rows_max: usize
         connect(&mut nodes, edge, &graph.nodes[edge.from], channel_rows_max)?;
     }
     let mut letters = Vec::new();
-    for (node, subtasks) in graph.nodes.iter().zip(&mut nodes) {
-        if matches!(node.body, NodeBody::Sink(_)) {
-            continue;
-        }
-        for subtask in subtasks {
-            let (sender, receiver) = channel(channel_rows_max);
-            subtask.letters = Some(sender);
-            letters.push((0, receiver));
-        }
+    for subtask in nodes.iter_mut().flatten() {
+        let (sender, receiver) = channel(channel_rows_max);
+        subtask.letters = Some(sender);
+        letters.push((0, receiver));
     }
     Ok(Layout { nodes, letters })
 }
@@ -129,6 +124,6 @@ mod tests {
         for subtask in layout.nodes.iter().skip(1).flatten() {
             assert!(!subtask.inputs.is_empty());
         }
-        assert_eq!(layout.letters.len(), 4, "two sources and two chains");
+        assert_eq!(layout.letters.len(), 6, "two of each");
     }
 }

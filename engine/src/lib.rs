@@ -23,29 +23,35 @@
 
 mod alignment;
 mod channel;
+mod checkpoints;
 mod coordinator;
 mod epochs;
 mod event_time;
 mod exchange;
 mod fused;
 mod handle;
+mod identity;
 mod inputs;
 mod kept_answers;
 mod kept_dead_letters;
 mod layout;
+mod opening;
 mod options;
 mod output;
 mod partitions;
 mod report;
 mod requests;
+mod restore;
 mod retry;
 mod run_async;
 mod run_chain;
 mod run_sink;
 mod run_source;
+mod snapshots;
 mod start;
 pub mod state;
 mod task;
+mod upkeep;
 mod watermark_merge;
 
 #[cfg(test)]
@@ -54,8 +60,10 @@ mod tests;
 pub use alignment::Alignment;
 pub use exchange::{KEY_GROUPS, key_group, subtask_of};
 pub use handle::Handle;
-pub use options::{EngineOptions, FirstCommit, RetryPolicy};
+pub use identity::{NodeIdentity, identities};
+pub use options::{EngineOptions, FirstCommit, RetryPolicy, StateOptions};
 pub use partitions::Partitions;
 pub use report::{NodeKind, NodeReport, Outcome, Positions, RunReport, Totals};
-pub use start::{DEAD_LETTERS_NODE, start};
+pub use restore::Difference;
+pub use start::{DEAD_LETTERS_NODE, difference, start};
 pub use watermark_merge::WatermarkMerge;

@@ -1,8 +1,9 @@
 //! How a pipeline is to be run: the limits and the rhythm of the engine, each with its default and the reason for it.
 
-use crate::Positions;
+use crate::state::{Manifest, StateStore};
 use headwater_core::{Clock, Epoch, Error, Result, SinkSpec};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest pause. Default 10 s.
     pub max: Duration,
-    /// How many tries in a row may fail, the first one included. Default 10, which is about half a minute: long
-    /// enough for a restart of a server, short enough that somebody still looks at the screen.
+    /// How many tries in a row may fail, the first one included. Default 70, which is about ten minutes: long enough
+    /// for a server that is moved or upgraded, and meanwhile everything upstream is held back.
     pub tries: u32,
     /// The seed of the chance that spreads pauses over the upper half of their length, so that tasks that failed
     /// together do not come back together.
@@ -36,7 +37,75 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { base: Duration::from_millis(100), max: Duration::from_secs(10), tries: 10, seed: 0 }
+        Self { base: Duration::from_millis(100), max: Duration::from_secs(10), tries: 70, seed: 0 }
+    }
+}
+
+/// How a pipeline keeps what it needs to go on after its end.
+#[derive(Debug, Clone)]
+pub struct StateOptions {
+    /// Where checkpoints are kept.
+    pub store: StateStore,
+    /// The checkpoint to go on from; `None` to begin.
+    pub restore: Option<Arc<Manifest>>,
+    /// The greatest epoch that any checkpoint of this pipeline has: after one goes back to an earlier checkpoint, epochs are
+    /// counted on from here, because sinks remember them.
+    pub last_epoch: Option<Epoch>,
+    /// Whether state that the graph has no operator for any more may be left behind. Default: no.
+    pub may_lose: bool,
+    /// How many checkpoints are kept, savepoints not counted. Default 3: the last one, one to go back to, and one in case that
+    /// the last was being read when it was replaced.
+    pub retain: usize,
+    /// A folder in which sinks keep what is prepared and not committed.
+    pub spool: Option<PathBuf>,
+    /// The text of the pipeline, kept with each checkpoint so that it can be compared with a later one.
+    pub definition: String,
+}
+
+impl StateOptions {
+    /// Makes the default options of a pipeline that goes on from its newest checkpoint, or begins where there is none.
+    ///
+    /// # Errors
+    /// As for [`StateStore::latest`].
+    pub async fn latest(store: StateStore) -> Result<Self> {
+        let mut options = Self::new(store);
+        options.to_latest().await?;
+        Ok(options)
+    }
+
+    /// Goes on from the newest checkpoint that there is now.
+    ///
+    /// # Errors
+    /// As for [`StateStore::latest`].
+    pub async fn to_latest(&mut self) -> Result<()> {
+        self.restore = self.store.latest().await?.map(Arc::new);
+        self.last_epoch = self.restore.as_ref().map(|manifest| manifest.epoch);
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint or savepoint by its name. What came after it is read and written again.
+    ///
+    /// # Errors
+    /// `NotFound` with the names that there are; otherwise as for [`StateStore::latest`].
+    pub async fn to_named(&mut self, name: &str) -> Result<()> {
+        let manifest = self.store.find(name).await?;
+        self.last_epoch = self.store.epochs().await?.last().copied().max(Some(manifest.epoch));
+        self.restore = Some(Arc::new(manifest));
+        Ok(())
+    }
+
+    /// Makes the default options of a pipeline that begins.
+    #[must_use]
+    pub fn new(store: StateStore) -> Self {
+        Self {
+            store,
+            restore: None,
+            last_epoch: None,
+            may_lose: false,
+            retain: 3,
+            spool: None,
+            definition: String::new(),
+        }
     }
 }
 
@@ -70,12 +139,8 @@ pub struct EngineOptions {
     pub first_commit: FirstCommit,
     /// What to do when a source or sink is unavailable.
     pub retry: RetryPolicy,
-    /// The number of the first epoch. Sinks remember epochs, so a run that continues another one must continue its
-    /// numbers. Default 1.
-    pub first_epoch: Epoch,
-    /// Where sources resume: for each source node, the positions that its subtasks committed in an earlier run. A
-    /// source with another parallelism than then gets all of them in one. Default: from the start.
-    pub start_positions: Positions,
+    /// Where checkpoints are kept; `None`, the default, for a run that nothing will go on from.
+    pub state: Option<StateOptions>,
     /// Where dead letters go when the graph does not say. Without either, the engine keeps the first ones in memory,
     /// counts all, and sums them up in the log at the end.
     pub dead_letters: Option<Arc<dyn SinkSpec>>,
@@ -98,8 +163,7 @@ impl EngineOptions {
             poll_interval: Duration::from_millis(20),
             first_commit: FirstCommit::default(),
             retry: RetryPolicy::default(),
-            first_epoch: Epoch(1),
-            start_positions: Positions::new(),
+            state: None,
             dead_letters: None,
         }
     }

@@ -28,8 +28,19 @@ impl Partitions {
     /// Makes the state of a task that has read nothing.
     #[must_use]
     pub fn new(idle_timeout: Duration) -> Self {
-        let last = Watermark::At(EventTime::MIN);
-        Self { idle_timeout, known: BTreeMap::new(), reached: EventTime::MIN, last }
+        Self::going_on(idle_timeout, EventTime::MIN)
+    }
+
+    /// Makes the state of a task that goes on where an earlier one had promised this watermark.
+    #[must_use]
+    pub fn going_on(idle_timeout: Duration, reached: EventTime) -> Self {
+        Self { idle_timeout, known: BTreeMap::new(), reached, last: Watermark::At(reached) }
+    }
+
+    /// Returns the greatest watermark so far.
+    #[must_use]
+    pub fn reached(&self) -> EventTime {
+        self.reached
     }
 
     /// Notes that rows of a partition came, before they are sent, and returns the watermark to send ahead of them:

@@ -15,6 +15,7 @@ use crate::kept_answers::{KeptAnswers, Looked};
 use crate::output::TaskOutput;
 use crate::requests::ask;
 use crate::retry::Backoff;
+use crate::snapshots::Snapshots;
 use crate::task::{Emitted, Interrupt};
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
@@ -36,6 +37,7 @@ pub(crate) struct AsyncTask {
     pub(crate) output: TaskOutput,
     /// Where the input is changing.
     pub(crate) kept: Option<KeptAnswers>,
+    pub(crate) snapshots: Snapshots,
     pub(crate) retry: RetryPolicy,
     /// The number of the task, by which its chance differs from that of others.
     pub(crate) number: usize,
@@ -80,6 +82,10 @@ pub(crate) async fn run_async(mut task: AsyncTask) -> Result<(), Interrupt> {
             && progress.backlog.is_empty()
             && let Some(barrier) = progress.barrier.take()
         {
+            if task.snapshots.wanted(&barrier) {
+                let taken = task.kept.as_mut().map(|kept| Ok::<_, Error>((0, kept.snapshot()?))).transpose()?;
+                task.snapshots.take(&barrier, taken.into_iter().collect()).await?;
+            }
             task.output.barrier(barrier).await?;
         }
         let may_read = progress.backlog.is_empty()

@@ -11,10 +11,12 @@ use crate::fused::Fused;
 use crate::output::TaskOutput;
 use crate::partitions::Partitions;
 use crate::retry::Backoff;
+use crate::snapshots::Snapshots;
+use crate::state::SourcePosition;
 use crate::task::{Emitted, Interrupt, News, Uplink};
 use headwater_core::{
-    Barrier, BarrierKind, Batch, Clock, Counter, EventTime, EventTimeSpec, Message, Polled, Result, Source,
-    SourceBatch, Watermark,
+    Barrier, BarrierKind, Batch, Clock, Counter, ErrorKind, EventTime, EventTimeSpec, Message, Polled, Position,
+    Result, Source, SourceBatch, Watermark,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +30,26 @@ pub(crate) struct SourceTask {
     pub(crate) operators: Fused,
     pub(crate) event_time: Option<Arc<dyn EventTimeSpec>>,
     pub(crate) output: TaskOutput,
-    /// What the coordinator sends; never more than one at a time.
-    pub(crate) barriers: mpsc::UnboundedReceiver<Barrier>,
+    /// What the coordinator sends; never more than one of each at a time.
+    pub(crate) orders: mpsc::UnboundedReceiver<Order>,
+    pub(crate) snapshots: Snapshots,
+    /// The watermark that an earlier run had sent.
+    pub(crate) reached: Option<EventTime>,
+    /// Whether the coordinator says when a checkpoint is durable, also after the last barrier.
+    pub(crate) is_acknowledged: bool,
     pub(crate) uplink: Uplink,
     pub(crate) backoff: Backoff,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: SourceSettings,
+}
+
+/// What the coordinator tells a source task.
+#[derive(Debug, Clone)]
+pub(crate) enum Order {
+    /// Put this between two batches.
+    Barrier(Barrier),
+    /// A checkpoint is durable and committed that holds this position.
+    Acknowledge(Position),
 }
 
 /// The part of the engine's options that concerns sources.
@@ -50,6 +66,8 @@ struct Progress {
     partitions: Partitions,
     started: Instant,
     wait_until: Option<Instant>,
+    /// A barrier that came while there was no position to go on from.
+    held: Option<Barrier>,
     caught_up: bool,
     ended: bool,
 }
@@ -59,17 +77,26 @@ impl Progress {
     fn reading_time(&self, held_up: Duration) -> Duration {
         self.started.elapsed().saturating_sub(held_up)
     }
+
+    /// Returns the greatest watermark that was sent.
+    fn promised(&self) -> EventTime {
+        if self.ended { EventTime::MAX } else { self.partitions.reached() }
+    }
 }
 
 /// Runs a source task until the stop barrier.
 pub(crate) async fn run_source(mut task: SourceTask) -> Result<(), Interrupt> {
     let mut progress = Progress {
-        partitions: Partitions::new(task.settings.idle_timeout),
+        partitions: Partitions::going_on(task.settings.idle_timeout, task.reached.unwrap_or(EventTime::MIN)),
         started: Instant::now(),
         wait_until: None,
+        held: None,
         caught_up: false,
         ended: false,
     };
+    if let Some(reached) = task.reached {
+        task.output.watermark(Watermark::At(reached)).await?;
+    }
     loop {
         let deadline = if task.keeps_time(&progress) { progress.partitions.next_deadline() } else { None };
         let deadline = deadline.map(|reading_time| progress.started + task.output.held_up + reading_time);
@@ -77,15 +104,20 @@ pub(crate) async fn run_source(mut task: SourceTask) -> Result<(), Interrupt> {
             // Barriers come first, or a source that always has rows would keep the epoch open for ever. Rows come
             // before the idle timer, or a partition whose rows are ready could be put to rest.
             biased;
-            barrier = task.barriers.recv() => {
-                if task.on_barrier(barrier.ok_or(Interrupt::Gone)?).await? {
-                    return Ok(());
-                }
-            }
+            order = task.orders.recv() => match order.ok_or(Interrupt::Gone)? {
+                Order::Barrier(barrier) => progress.held = Some(barrier),
+                Order::Acknowledge(position) => task.acknowledge(&position).await?,
+            },
             polled = poll(task.source.as_mut(), progress.wait_until, task.settings.batch_rows_max), if !progress.ended => {
                 task.on_polled(polled, &mut progress).await?;
             }
             () = sleep_until(deadline.unwrap_or(progress.started)), if deadline.is_some() => {}
+        }
+        if !task.source.holds_barrier()
+            && let Some(barrier) = progress.held.take()
+            && task.on_barrier(barrier, &progress).await?
+        {
+            return Ok(());
         }
         if task.keeps_time(&progress) {
             let now = progress.reading_time(task.output.held_up);
@@ -126,19 +158,49 @@ impl SourceTask {
     }
 
     /// Passes a barrier on; returns whether it was the last.
-    async fn on_barrier(&mut self, barrier: Barrier) -> Result<bool, Interrupt> {
+    async fn on_barrier(&mut self, barrier: Barrier, progress: &Progress) -> Result<bool, Interrupt> {
         let emitted = self.operators.barrier(&barrier)?;
         self.send(emitted).await?;
         if barrier.kind.commits() {
-            self.uplink.send(News::Position(barrier.epoch, self.source.position()))?;
+            let watermark = self.event_time.as_ref().map(|_| progress.promised());
+            let reached = SourcePosition { position: self.source.position(), watermark };
+            self.uplink.send(News::Position(barrier.epoch, reached))?;
+        }
+        if self.snapshots.wanted(&barrier) {
+            let taken = self.operators.snapshot()?;
+            self.snapshots.take(&barrier, taken).await?;
         }
         self.output.barrier(barrier).await?;
         match barrier.kind {
             BarrierKind::Flush | BarrierKind::Checkpoint => Ok(false),
             BarrierKind::Stop => {
                 self.output.end().await?;
+                self.last_acknowledgement().await?;
                 Ok(true)
             }
+        }
+    }
+
+    /// Waits for the end of the last checkpoint, so that a server hears of it.
+    async fn last_acknowledgement(&mut self) -> Result<(), Interrupt> {
+        if self.is_acknowledged {
+            // Without one the run has failed elsewhere.
+            if let Order::Acknowledge(position) = self.orders.recv().await.ok_or(Interrupt::Gone)? {
+                self.acknowledge(&position).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the source what is durable. That is good to know and no more: when its server is away, the next checkpoint
+    /// says it again.
+    async fn acknowledge(&mut self, position: &Position) -> Result<()> {
+        match self.source.ack(position).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(node = %self.name, %error, "cannot acknowledge; the next checkpoint will");
+                Ok(())
+            }
+            result => result,
         }
     }
 

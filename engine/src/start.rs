@@ -4,16 +4,20 @@
 //! Sources and sinks are opened by the coordinator, all of them before the first row flows.
 
 use crate::EngineOptions;
+use crate::checkpoints::{Checkpoints, Layout, layouts};
 use crate::coordinator::{self, Coordinator};
 use crate::epochs::Epochs;
 use crate::fused::Fused;
 use crate::handle::{Handle, Shared};
+use crate::identity::NodeIdentity;
 use crate::inputs::Inputs;
 use crate::kept_answers::KeptAnswers;
 use crate::kept_dead_letters::KeptDeadLetters;
 use crate::layout::{Subtask, lay_out};
 use crate::output::TaskOutput;
 use crate::report::{Gauges, LetterCounts, NodeCounters, NodeKind};
+use crate::restore::{self, Difference, Restore};
+use crate::state::Manifest;
 use headwater_core::{
     AsyncOperatorSpec, Counters, Error, EventTimeSpec, Exchange, Graph, Node, NodeBody, NodeId, OperatorSpec, Result,
     SinkSpec, SourceSpec, TaskContext,
@@ -28,6 +32,8 @@ pub const DEAD_LETTERS_NODE: &str = "dead letters";
 /// A task whose source or sink is not open yet.
 pub(crate) struct Unopened {
     pub(crate) context: TaskContext,
+    /// What its state is found by.
+    pub(crate) identity: NodeIdentity,
     pub(crate) body: UnopenedBody,
 }
 
@@ -54,6 +60,7 @@ pub(crate) enum UnopenedBody {
         sink: Arc<dyn SinkSpec>,
         inputs: Inputs,
         counters: Arc<Counters>,
+        letters: Option<TaskOutput>,
     },
 }
 
@@ -68,35 +75,58 @@ pub fn start(graph: Graph, options: EngineOptions) -> Result<Handle> {
     if graph.nodes.is_empty() {
         return Err(in_pipeline(Error::invalid("there is nothing to run: the graph is empty")));
     }
-    let (tasks, shared) = build(&graph, &options).map_err(in_pipeline)?;
+    let mut layouts = layouts(&graph).map_err(in_pipeline)?;
+    layouts.push(dead_letter_layout());
+    let restore = opened_checkpoint(&options, &layouts).map_err(in_pipeline)?;
+    let (tasks, shared) = build(&graph, &options, &layouts).map_err(in_pipeline)?;
     let is_source = |task: &Unopened| matches!(task.body, UnopenedBody::Source { .. });
     let is_sink = |task: &Unopened| matches!(task.body, UnopenedBody::Sink { .. });
     let sources: BTreeSet<usize> = (0..tasks.len()).filter(|task| is_source(&tasks[*task])).collect();
     let n_sinks = tasks.iter().filter(|task| is_sink(task)).count();
-    let epochs = Epochs::new(sources, n_sinks, &options);
+    let n_snapshots = options.state.as_ref().map(|_| tasks.len() - n_sinks);
+    let mut epochs = Epochs::new(sources, n_sinks, n_snapshots, &options);
+    let last = options.state.as_ref().and_then(|state| state.last_epoch);
+    if let (None, Some(last)) = (&restore, last) {
+        epochs.number_from(last);
+    }
+    if let Some(restore) = &restore {
+        epochs.go_on_after(last.max(Some(restore.epoch())).unwrap_or(restore.epoch()), restore.time());
+    }
+    let checkpoints = options.state.as_ref().map(|state| {
+        let places = places(&tasks, &layouts);
+        let former = restore.as_ref().map(Restore::manifest);
+        Checkpoints::new(&options.pipeline, &state.definition, options.parallelism, layouts, places, former)
+    });
     let shared = Arc::new(shared);
     let mut runner = JoinSet::new();
-    let coordinator = Coordinator::new(options, epochs, shared.clone());
+    let coordinator = Coordinator::new(options, epochs, shared.clone(), checkpoints, restore);
     runner.spawn(coordinator::run(coordinator, tasks));
     Ok(Handle::new(shared, runner))
 }
 
+/// Says what would become of state if a graph went on from a checkpoint.
+///
+/// # Errors
+/// `Internal` when the graph is wired wrongly.
+pub fn difference(manifest: &Manifest, graph: &Graph) -> Result<Difference> {
+    Ok(restore::difference(manifest, &layouts(graph)?))
+}
+
 /// Makes the tasks, and what they share with the handle.
-fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Shared)> {
+fn build(graph: &Graph, options: &EngineOptions, layouts: &[Layout]) -> Result<(Vec<Unopened>, Shared)> {
     let layout = lay_out(graph, options.parallelism, options.channel_rows_max)?;
     let letter_counts = Arc::new(LetterCounts::default());
     let mut nodes = Vec::with_capacity(graph.nodes.len() + 1);
     let mut tasks = Vec::new();
     for (id, (node, subtasks)) in graph.nodes.iter().zip(layout.nodes).enumerate() {
-        let name: Arc<str> = node.name.as_str().into();
         let parallelism = subtasks.len();
         let routes = routes(graph, id);
         let mut counters = Vec::with_capacity(parallelism);
         for (subtask, channels) in subtasks.into_iter().enumerate() {
-            let context = task_context(options, name.clone(), subtask, parallelism).with_routes(routes.clone());
+            let context = task_context(options, &layouts[id], subtask, parallelism).with_routes(routes.clone());
             let gauges = Gauges::default();
             let settings = Settings { gauges: gauges.clone(), letter_counts: letter_counts.clone(), options };
-            let task = unopened(graph, id, context, channels, settings);
+            let task = unopened(graph, id, (context, layouts[id].identity.clone()), channels, settings);
             tasks.push(task.map_err(|error| error.at(format!("node '{}', subtask {subtask}", node.name)))?);
             counters.push(gauges);
         }
@@ -107,12 +137,14 @@ fn build(graph: &Graph, options: &EngineOptions) -> Result<(Vec<Unopened>, Share
     let has_dead_letter_sink = declared.is_some();
     let gauges = Gauges::default();
     tasks.push(Unopened {
-        context: task_context(options, DEAD_LETTERS_NODE.into(), 0, 1),
+        context: task_context(options, &layouts[graph.nodes.len()], 0, 1),
         body: UnopenedBody::Sink {
             sink: declared.unwrap_or_else(|| Arc::new(kept.clone())),
             inputs: Inputs::new(layout.letters),
             counters: gauges.counters.clone(),
+            letters: None,
         },
+        identity: layouts[graph.nodes.len()].identity.clone(),
     });
     let name = DEAD_LETTERS_NODE.to_owned();
     nodes.push(NodeCounters { name, kind: NodeKind::DeadLetters, subtasks: vec![gauges] });
@@ -130,9 +162,37 @@ fn kind(node: &Node) -> NodeKind {
     }
 }
 
-fn task_context(options: &EngineOptions, node: Arc<str>, subtask: usize, parallelism: usize) -> TaskContext {
-    let context = TaskContext::new(options.pipeline.as_str(), node, options.clock.clone());
-    context.with_subtask(subtask, parallelism)
+fn task_context(options: &EngineOptions, layout: &Layout, subtask: usize, parallelism: usize) -> TaskContext {
+    let state = options.state.as_ref();
+    let restored = state.and_then(|state| state.restore.as_ref()).map(|manifest| manifest.epoch);
+    let spool = state
+        .and_then(|state| state.spool.as_ref())
+        .map(|spool| spool.join(&layout.identity.node).join(subtask.to_string()));
+    let context = TaskContext::new(options.pipeline.as_str(), layout.name.as_str(), options.clock.clone());
+    context.with_subtask(subtask, parallelism).with_restored(restored).with_spool(spool)
+}
+
+/// Opens the checkpoint that the run goes on from.
+fn opened_checkpoint(options: &EngineOptions, layouts: &[Layout]) -> Result<Option<Restore>> {
+    let Some(state) = &options.state else { return Ok(None) };
+    let Some(manifest) = &state.restore else { return Ok(None) };
+    let restore = Restore::new(manifest.clone(), state.store.clone());
+    if !state.may_lose {
+        restore.check(layouts)?;
+    }
+    Ok(Some(restore))
+}
+
+/// The dead-letter sink as checkpoints see it: it is the same whatever the graph is.
+fn dead_letter_layout() -> Layout {
+    let identity = NodeIdentity { node: DEAD_LETTERS_NODE.replace(' ', "-"), operators: Vec::new() };
+    Layout { name: DEAD_LETTERS_NODE.to_owned(), identity, operators: Vec::new() }
+}
+
+/// Returns for each task the number of its node and its subtask.
+fn places(tasks: &[Unopened], layouts: &[Layout]) -> Vec<(usize, usize)> {
+    let node = |task: &Unopened| layouts.iter().position(|layout| layout.name == *task.context.node).unwrap_or(0);
+    tasks.iter().map(|task| (node(task), task.context.subtask)).collect()
 }
 
 /// Returns for each input of a node the columns by which rows find their subtask.
@@ -158,7 +218,7 @@ struct Settings<'a> {
 fn unopened(
     graph: &Graph,
     id: NodeId,
-    context: TaskContext,
+    (context, identity): (TaskContext, NodeIdentity),
     channels: Subtask,
     settings: Settings<'_>,
 ) -> Result<Unopened> {
@@ -194,14 +254,15 @@ fn unopened(
             let inputs = Inputs::new(inputs);
             UnopenedBody::Async { operator: operator.clone(), inputs, output: output(letters), kept }
         }
-        (NodeBody::Sink(sink), None) => {
-            UnopenedBody::Sink { sink: sink.clone(), inputs: Inputs::new(inputs), counters }
+        (NodeBody::Sink(sink), Some(letters)) => {
+            let (sink, counters) = (sink.clone(), counters.clone());
+            UnopenedBody::Sink { sink, inputs: Inputs::new(inputs), counters, letters: Some(output(letters)) }
         }
-        (NodeBody::Source { .. } | NodeBody::Chain(_) | NodeBody::Async(_), None) | (NodeBody::Sink(_), Some(_)) => {
+        (NodeBody::Source { .. } | NodeBody::Chain(_) | NodeBody::Async(_) | NodeBody::Sink(_), None) => {
             return Err(Error::internal("the channel for dead letters is laid out wrongly"));
         }
     };
-    Ok(Unopened { context, body })
+    Ok(Unopened { context, identity, body })
 }
 
 /// Makes the memory of an asynchronous operator whose rows can be taken back; others need none.

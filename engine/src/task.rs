@@ -1,10 +1,12 @@
 //! What all task loops share: how a task ends early, and how it reports to the coordinator.
 //!
 //! Data goes down by sends; only these reports go up. The queue of reports has no bound of its own because the
-//! protocol bounds it: per epoch a task reports at most twice, and the next epoch waits for this one.
+//! protocol bounds it: per epoch a task reports a few times at most, and the next epoch waits for this one.
 
 use crate::channel::Gone;
-use headwater_core::{DeadLetter, Epoch, Error, Message, Position};
+use crate::snapshots::Written;
+use crate::state::SourcePosition;
+use headwater_core::{DeadLetter, Epoch, Error, Message, Prepared};
 use tokio::sync::mpsc;
 
 /// Why a task ended before the stop barrier.
@@ -45,11 +47,15 @@ pub(crate) enum News {
     /// A source has ended. Sent once, after `CaughtUp`.
     Ended,
     /// A source stands here at a barrier at which sinks commit.
-    Position(Epoch, Position),
+    Position(Epoch, SourcePosition),
+    /// What has changed in the state of a task's operators is stored.
+    Snapshot(Epoch, Vec<Written>),
     /// A sink has all rows of the epoch; if its barrier commits, they are prepared.
-    Reached(Epoch),
+    Reached(Epoch, Option<Prepared>),
     /// A sink has committed the epoch.
     Committed(Epoch),
+    /// Something that a task had begun in the background has failed for good.
+    Failed(Error),
 }
 
 /// A task's line to the coordinator.

@@ -5,7 +5,7 @@
 
 use crate::Planner;
 use headwater_core::{Error, ErrorKind, Graph, Result};
-use headwater_engine::{EngineOptions, Handle, RunReport, start};
+use headwater_engine::{EngineOptions, Handle, RunReport, difference, start};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,11 +29,14 @@ pub struct RestartPolicy {
     pub restarts_max: u32,
     /// The pause before the first restart; it doubles each time. Default 1 s.
     pub pause: Duration,
+    /// Whether a pipeline that its last checkpoint does not fit begins anew: right where its sources keep everything and
+    /// its sinks replace what they have. Otherwise it is an error. Default: no.
+    pub begins_anew: bool,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self { restarts_max: 5, pause: Duration::from_secs(1) }
+        Self { restarts_max: 5, pause: Duration::from_secs(1), begins_anew: false }
     }
 }
 
@@ -240,8 +243,30 @@ impl Task {
         self.shared.stop.run_until_cancelled(tokio::time::sleep(pause)).await
     }
 
+    /// Returns the options of the next run: it goes on from the newest checkpoint. Where that one does not fit the
+    /// pipeline any more, and the pipeline can be computed again from its sources, it begins anew.
+    async fn options_for(&self, graph: &Graph) -> Result<EngineOptions> {
+        let mut options = self.options.clone();
+        let Some(state) = &mut options.state else { return Ok(options) };
+        state.to_latest().await?;
+        state.definition.clone_from(&self.shared.definition.sql);
+        let Some(manifest) = &state.restore else { return Ok(options) };
+        let lost = difference(manifest, graph)?.lost;
+        if self.policy.begins_anew && !lost.is_empty() {
+            let lost: Vec<String> = lost.iter().map(|(node, what)| format!("{node}: {what}")).collect();
+            tracing::warn!(
+                pipeline = self.shared.definition.name,
+                lost = lost.join("; "),
+                "the pipeline has changed since its last checkpoint; everything is computed again"
+            );
+            state.restore = None;
+        }
+        Ok(options)
+    }
+
     async fn run_once(&self, graph: Graph) -> Result<()> {
-        let handle = Arc::new(start(graph, self.options.clone())?);
+        let options = self.options_for(&graph).await?;
+        let handle = Arc::new(start(graph, options)?);
         self.shared.now().handle = Some(handle.clone());
         let follow = async {
             if handle.replayed().await {

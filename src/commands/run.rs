@@ -1,5 +1,6 @@
 //! `headwater run`, `check` and `explain`: a file of SQL as a pipeline.
 
+use crate::cli::State;
 use crate::output::show;
 use crate::wiring::SqlPlanner;
 use headwater_core::{Counter, Error, Result, SystemClock};
@@ -10,21 +11,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Runs a pipeline until its input ends or Ctrl-C, and prints how many rows went where.
-pub(crate) async fn run(file: &Path, parallelism: usize) -> Result<()> {
+pub(crate) async fn run(file: &Path, parallelism: usize, state: &State) -> Result<()> {
     let (name, sql, planner) = read(file)?;
     let Prepared { explanations, graph } = planner.prepare(&name, &sql)?;
     explanations.into_iter().for_each(show);
     // A file that only explains is done.
     let Some(graph) = graph else { return Ok(()) };
-    let mut options = EngineOptions::new(name, Arc::new(SystemClock));
+    let mut options = EngineOptions::new(name.as_str(), Arc::new(SystemClock));
     options.parallelism = parallelism;
+    options.flush_interval = state.checkpoint_interval;
+    // The lock is held until everything has ended.
+    let kept = super::state::open(state, &name, &sql).await?;
+    options.state = kept.as_ref().map(|(state, _)| state.clone());
     let handle = start(graph, options)?;
+    state.savepoint.iter().for_each(|name| handle.leave_savepoint(name));
     let report = tokio::select! {
         // The end first: a stop of what has ended would only be noise.
         biased;
         report = handle.join() => report?,
-        result = tokio::signal::ctrl_c() => {
-            result.map_err(|e| Error::io("cannot wait for Ctrl-C", e))?;
+        result = super::stop_signal() => {
+            result?;
             eprintln!("stopping: what has been read is committed");
             handle.stop();
             handle.join().await?

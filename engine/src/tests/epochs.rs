@@ -1,8 +1,11 @@
 //! Epochs as sinks and readers see them: consistent, in order, complete at the first commit, resumable.
 
 use super::fixtures::{GraphBuilder, MemorySource, Step, Store, options, rows};
-use crate::{FirstCommit, Outcome, start};
+use crate::state::StateStore;
+use crate::{FirstCommit, Outcome, StateOptions, start};
 use headwater_core::{Epoch, Exchange};
+use object_store::memory::InMemory;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A batch of ten rows every 300 ms, for as long as it lasts.
@@ -77,21 +80,34 @@ async fn a_stop_before_the_first_commit_of_a_replay_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_later_run_continues_where_the_last_commit_was_at_any_parallelism() {
     for parallelism in [2, 1, 3] {
-        let store = Store::default();
+        let (store, bucket) = (Store::default(), StateStore::new(Arc::new(InMemory::new()), "test"));
         let scripts = [drip(8), drip(8), drip(8)];
         let source = MemorySource::bounded(&scripts, 3);
-        let handle = start(GraphBuilder::line(source.clone(), Vec::new(), &store), options(2)).unwrap();
+        let mut first = options(2);
+        first.state = Some(StateOptions::new(bucket.clone()));
+        let handle = start(GraphBuilder::line(source.clone(), Vec::new(), &store), first).unwrap();
         handle.committed().wait_for(Option::is_some).await.unwrap();
         // Dropping the handle is the crash: what was not committed is read again.
-        let report = handle.report();
         drop(handle);
         let mut later = options(parallelism);
-        later.start_positions = report.positions.clone();
-        later.first_epoch = Epoch(report.last_epoch.unwrap().0 + 1);
+        later.state = Some(StateOptions::latest(bucket).await.unwrap());
         let report = start(GraphBuilder::line(source, Vec::new(), &store), later).unwrap().join().await.unwrap();
         let mut expected: Vec<i64> = (0..80).flat_map(|n| [n, n, n]).collect();
         expected.sort_unstable();
         assert_eq!(store.numbers(), expected);
         assert_eq!(report.positions["source"].len(), parallelism);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_be_resumed_just_now_lets_the_barrier_wait() {
+    let store = Store::default();
+    let mut options = options(1);
+    options.state = Some(StateOptions::new(StateStore::new(Arc::new(InMemory::new()), "test")));
+    let source = MemorySource::bounded(&[drip(20)], 1).unresumable_until(15);
+    start(GraphBuilder::line(source, Vec::new(), &store), options).unwrap().join().await.unwrap();
+    let epochs = store.epochs();
+    // Two batches per step and three steps per second: the first commit has all of the first fifteen steps.
+    assert!(epochs[0].1.len() >= 80, "{epochs:?}");
+    assert_eq!(store.numbers(), (0..200).collect::<Vec<_>>());
 }

@@ -98,7 +98,7 @@ async fn a_sink_that_stays_unavailable_is_given_up() {
     let store = Store::with_faults(std::iter::repeat_n(away, 100));
     let source = MemorySource::bounded(&[vec![rows(0..3)]], 1);
     let error = failure(GraphBuilder::line(source, Vec::new(), &store), options(1)).await;
-    let expected = "pipeline test: node 'sink', subtask 0: gave up after 10 tries: connection refused";
+    let expected = "pipeline test: node 'sink', subtask 0: gave up after 70 tries: connection refused";
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

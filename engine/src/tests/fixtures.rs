@@ -1,6 +1,6 @@
 //! Sources, operators and sinks in memory, by which whole pipelines are tested. No waiting but on tokio's clock.
 
-use crate::{EngineOptions, Positions};
+use crate::EngineOptions;
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
@@ -9,10 +9,11 @@ use headwater_core::{
     NodeId, Operator, OperatorSpec, Output, Polled, Position, Prepared, Reason, Result, Sink, SinkSpec, Source,
     SourceBatch, SourceSpec, TaskContext, Watermark,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 fn timed_schema() -> SchemaRef {
@@ -82,9 +83,23 @@ pub(crate) struct MemorySource {
     ends: bool,
     parallelism_max: usize,
     holds_until_begun: bool,
+    crash: Crash,
+    unresumable_until: usize,
 }
 
 impl MemorySource {
+    /// Lets there be no position until a script has done so many steps.
+    pub(crate) fn unresumable_until(mut self, n_steps: usize) -> Self {
+        self.unresumable_until = n_steps;
+        self
+    }
+
+    /// Lets a process end while the source is polled or told what is durable.
+    pub(crate) fn crashing(mut self, crash: &Crash) -> Self {
+        self.crash = crash.clone();
+        self
+    }
+
     /// Lets the source hold its watermark until every partition has begun.
     pub(crate) fn holding(mut self) -> Self {
         self.holds_until_begun = true;
@@ -92,11 +107,23 @@ impl MemorySource {
     }
 
     pub(crate) fn bounded(partitions: &[Vec<Step>], parallelism_max: usize) -> Self {
-        Self { partitions: partitions.to_vec(), ends: true, parallelism_max, holds_until_begun: false }
+        Self::new(partitions, true, parallelism_max)
     }
 
     pub(crate) fn endless(partitions: &[Vec<Step>]) -> Self {
-        Self { partitions: partitions.to_vec(), ends: false, parallelism_max: 1, holds_until_begun: false }
+        Self::new(partitions, false, 1)
+    }
+
+    fn new(partitions: &[Vec<Step>], ends: bool, parallelism_max: usize) -> Self {
+        let partitions = partitions.to_vec();
+        Self {
+            partitions,
+            ends,
+            parallelism_max,
+            holds_until_begun: false,
+            crash: Crash::default(),
+            unresumable_until: 0,
+        }
     }
 }
 
@@ -126,6 +153,8 @@ impl SourceSpec for MemorySource {
             ends: self.ends,
             pause_until: None,
             holds_until_begun: self.holds_until_begun,
+            crash: self.crash.clone(),
+            unresumable_until: self.unresumable_until,
         }))
     }
 }
@@ -141,11 +170,14 @@ struct OpenSource {
     ends: bool,
     holds_until_begun: bool,
     pause_until: Option<Instant>,
+    crash: Crash,
+    unresumable_until: usize,
 }
 
 #[async_trait]
 impl Source for OpenSource {
     async fn poll(&mut self, rows_max: usize) -> Result<Polled> {
+        self.crash.step().await;
         if let Some(instant) = self.pause_until {
             sleep_until(instant).await;
             self.pause_until = None;
@@ -179,8 +211,17 @@ impl Source for OpenSource {
         self.holds_until_begun && self.scripts.iter().any(|script| script.done == 0)
     }
 
+    fn holds_barrier(&self) -> bool {
+        self.scripts.iter().any(|script| script.done < self.unresumable_until)
+    }
+
     fn position(&self) -> Position {
         Position(self.scripts.iter().map(|s| (format!("p{}", s.partition), s.done.to_string())).collect())
+    }
+
+    async fn ack(&mut self, _: &Position) -> Result<()> {
+        self.crash.step().await;
+        Ok(())
     }
 
     async fn seek(&mut self, position: &Position) -> Result<()> {
@@ -282,6 +323,33 @@ pub(crate) enum Call {
     Commit,
 }
 
+/// The end of a process in the middle of something: nothing that comes after a step of this number happens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Crash(Arc<Mutex<Option<u64>>>, pub(crate) Arc<Notify>);
+
+impl Crash {
+    /// Lets so many steps happen; `None` for all.
+    pub(crate) fn after(&self, n_steps: Option<u64>) {
+        *self.0.lock().unwrap() = n_steps;
+    }
+
+    /// Counts a step; the one too many never returns.
+    pub(crate) async fn step(&self) {
+        let crashes = match self.0.lock().unwrap().as_mut() {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        };
+        if crashes {
+            self.1.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// What a sink in memory holds, shared by all its subtasks and the test.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Store(pub(crate) Arc<Mutex<Stored>>);
@@ -291,6 +359,10 @@ pub(crate) struct Store(pub(crate) Arc<Mutex<Stored>>);
 pub(crate) struct Stored {
     /// The batches of each epoch in the order of their commits.
     pub(crate) committed: Vec<(Epoch, Vec<RecordBatch>)>,
+    /// What is prepared and not committed, by epoch and subtask: it outlives a crash.
+    staged: BTreeMap<(Epoch, usize), Vec<RecordBatch>>,
+    /// Ends the run at some step.
+    pub(crate) crash: Crash,
     /// Errors that calls are going to return, the first one first.
     pub(crate) faults: VecDeque<(Call, Error)>,
     /// How long a write takes.
@@ -358,16 +430,25 @@ impl SinkSpec for Store {
         usize::MAX
     }
 
-    async fn open(&self, _: &TaskContext) -> Result<Box<dyn Sink>> {
+    async fn open(&self, context: &TaskContext) -> Result<Box<dyn Sink>> {
         self.fault(Call::Open)?;
-        Ok(Box::new(OpenStore { store: self.clone(), pending: Vec::new(), prepared: Vec::new() }))
+        let last = context.restored.unwrap_or(Epoch(0));
+        self.0.lock().unwrap().staged.retain(|(epoch, _), _| *epoch <= last);
+        Ok(Box::new(OpenStore { store: self.clone(), subtask: context.subtask, pending: Vec::new() }))
     }
 }
 
 struct OpenStore {
     store: Store,
+    subtask: usize,
     pending: Vec<RecordBatch>,
-    prepared: Vec<RecordBatch>,
+}
+
+impl OpenStore {
+    async fn step(&self) {
+        let crash = self.store.0.lock().unwrap().crash.clone();
+        crash.step().await;
+    }
 }
 
 #[async_trait]
@@ -384,15 +465,25 @@ impl Sink for OpenStore {
     }
 
     async fn prepare(&mut self, epoch: Epoch) -> Result<Prepared> {
+        self.step().await;
         self.store.fault(Call::Prepare)?;
-        self.prepared = std::mem::take(&mut self.pending);
-        Ok(Prepared(epoch.0.into()))
+        let pending = std::mem::take(&mut self.pending);
+        self.store.0.lock().unwrap().staged.insert((epoch, self.subtask), pending);
+        self.step().await;
+        Ok(Prepared(self.subtask.into()))
     }
 
     async fn commit(&mut self, epoch: Epoch, prepared: &Prepared) -> Result<()> {
-        assert_eq!(prepared, &Prepared(epoch.0.into()));
+        self.step().await;
         self.store.fault(Call::Commit)?;
-        self.store.0.lock().unwrap().committed.push((epoch, std::mem::take(&mut self.prepared)));
+        let subtask = usize::try_from(prepared.0.as_u64().unwrap()).unwrap();
+        {
+            let mut stored = self.store.0.lock().unwrap();
+            if let Some(staged) = stored.staged.remove(&(epoch, subtask)) {
+                stored.committed.push((epoch, staged));
+            }
+        }
+        self.step().await;
         Ok(())
     }
 }
@@ -445,5 +536,5 @@ impl GraphBuilder {
 /// Options with a clock that stands at one second after the epoch.
 pub(crate) fn options(parallelism: usize) -> EngineOptions {
     let clock = Arc::new(FixedClock::new(EventTime(EventTime::SECOND)));
-    EngineOptions { parallelism, start_positions: Positions::new(), ..EngineOptions::new("test", clock) }
+    EngineOptions { parallelism, ..EngineOptions::new("test", clock) }
 }

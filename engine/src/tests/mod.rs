@@ -4,6 +4,8 @@ mod asynchronous;
 mod epochs;
 mod event_times;
 mod failures;
+mod faulty;
 pub(crate) mod fixtures;
 mod pipelines;
+mod restarts;
 mod simulation;
