@@ -5,9 +5,9 @@
 //! The list of all sinks is [`connectors`].
 
 mod blackhole;
+mod clickhouse;
 #[cfg(test)]
 mod crashes;
-mod clickhouse;
 mod failure;
 mod files;
 mod postgres;

@@ -2,8 +2,8 @@
 
 mod analyze;
 mod async_functions;
-mod checkpoints;
 mod bus;
+mod checkpoints;
 mod debezium;
 mod demo;
 mod docs_sql;
