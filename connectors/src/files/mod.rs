@@ -22,7 +22,7 @@
 //! `METADATA FROM` knows `path` (the file) and `position` (the file, and the byte or row in it).
 
 mod compression;
-mod files;
+mod entry;
 mod identity;
 mod lines;
 mod listing;

@@ -7,7 +7,7 @@
 //! With `mode = 'tail'` files are looked for again and again, and those that are read in bytes may grow. A file that
 //! was read to its end and went away is forgotten: what is remembered grows with the folder, not with time.
 
-use super::files::{Entry, Look};
+use super::entry::{Entry, Look};
 use super::listing::File;
 use super::{FilesSpec, Mode};
 use crate::fnv::fnv;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// What a server does with a request.
 enum Reply {
@@ -40,6 +41,8 @@ impl Seen {
 struct Server {
     url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Serves; it ends with the server.
+    _service: JoinSet<()>,
 }
 
 impl Server {
@@ -48,12 +51,14 @@ impl Server {
         let url = format!("http://{}/hook", listener.local_addr().expect("has one"));
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (log, reply) = (seen.clone(), Arc::new(reply));
-        tokio::spawn(async move {
+        let mut service = JoinSet::new();
+        service.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, log.clone(), reply.clone()));
+                connections.spawn(serve(stream, log.clone(), reply.clone()));
             }
         });
-        Self { url, seen }
+        Self { url, seen, _service: service }
     }
 
     fn seen(&self) -> Vec<Seen> {

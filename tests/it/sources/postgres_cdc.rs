@@ -240,7 +240,8 @@ impl Writers {
                 runtime.block_on(async {
                     let (client, connection) =
                         tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connects");
-                    tokio::spawn(connection);
+                    let mut service = tokio::task::JoinSet::new();
+                    service.spawn(connection);
                     let mut n = 0_i64;
                     while n < TRANSACTIONS_MAX && !stop.load(std::sync::atomic::Ordering::Relaxed) {
                         n += 1;
