@@ -4,8 +4,6 @@
 //! It is a multiset of rows, each with one answer; a row that comes a second time gets the answer of the first. Nothing
 //! bounds it but the number of different rows of the input. It never asks anybody.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the tasks call it where state is kept"))]
-
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -55,23 +53,18 @@ pub(crate) struct Looked {
 }
 
 impl KeptAnswers {
-    /// Makes an empty store for rows and answers of these schemas.
-    pub(crate) fn new(rows: &SchemaRef, answers: &SchemaRef) -> Result<Self> {
+    /// Makes an empty store for rows and answers of these schemas. Rows find their subtask by the columns `route`.
+    pub(crate) fn new(rows: &SchemaRef, answers: &SchemaRef, route: &[usize]) -> Result<Self> {
         Ok(Self {
             rows: converter(rows)?,
             row_schema: rows.clone(),
             answers: converter(answers)?,
             schema: answers.clone(),
             kept: HashMap::new(),
-            route: Vec::new(),
+            route: route.to_vec(),
             changed: None,
             restoring: HashMap::new(),
         })
-    }
-
-    /// Says by which columns rows find their subtask.
-    pub(crate) fn routed_by(self, route: Vec<usize>) -> Self {
-        Self { route, ..self }
     }
 
     /// Counts the rows of a batch in and out, and says for which of them nothing is known yet.
@@ -332,7 +325,7 @@ mod tests {
 
     fn empty() -> KeptAnswers {
         let schema = numbers([]).schema();
-        KeptAnswers::new(&schema, &schema).unwrap().routed_by(vec![0])
+        KeptAnswers::new(&schema, &schema, &[0]).unwrap()
     }
 
     fn shown(snapshot: &Snapshot) -> Vec<(&'static str, Vec<i64>, usize)> {

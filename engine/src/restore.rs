@@ -139,7 +139,7 @@ pub(crate) fn take_over(
     }
     match target {
         Target::Operators(operators) => operators.restore_end(),
-        Target::Answers(_) => Ok(()),
+        Target::Answers(answers) => answers.restore_end(),
     }
 }
 

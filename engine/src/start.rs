@@ -250,7 +250,7 @@ fn unopened(
         }
         (NodeBody::Async(operator), Some(letters)) => {
             operator.settings().check()?;
-            let kept = kept_answers(graph, id, operator.as_ref())?;
+            let kept = kept_answers(graph, id, operator.as_ref(), &context)?;
             let inputs = Inputs::new(inputs);
             UnopenedBody::Async { operator: operator.clone(), inputs, output: output(letters), kept }
         }
@@ -266,8 +266,13 @@ fn unopened(
 }
 
 /// Makes the memory of an asynchronous operator whose rows can be taken back; others need none.
-fn kept_answers(graph: &Graph, id: NodeId, operator: &dyn AsyncOperatorSpec) -> Result<Option<KeptAnswers>> {
+fn kept_answers(
+    graph: &Graph,
+    id: NodeId,
+    operator: &dyn AsyncOperatorSpec,
+    context: &TaskContext,
+) -> Result<Option<KeptAnswers>> {
     let Some(edge) = graph.inputs(id).find(|edge| edge.changing) else { return Ok(None) };
     let rows = graph.nodes[edge.from].body.schema().ok_or_else(|| Error::internal("a sink has no rows"))?;
-    KeptAnswers::new(&rows, &operator.schema()).map(Some)
+    KeptAnswers::new(&rows, &operator.schema(), context.route(edge.input)).map(Some)
 }

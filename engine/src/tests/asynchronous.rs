@@ -1,7 +1,8 @@
 //! Asynchronous operators: order, bounds, epochs, retries, dead letters, and the memory of changing inputs.
 
 use super::fixtures::{GraphBuilder, MemorySource, Step, Store, each, options, rows, timed, values};
-use crate::{EngineOptions, RunReport, start};
+use crate::state::StateStore;
+use crate::{EngineOptions, RunReport, StateOptions, start};
 use arrow::array::{Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -10,6 +11,7 @@ use headwater_core::{
     Answer, AsyncOperator, AsyncOperatorSpec, AsyncSettings, Batch, Counter, Edge, Error, ErrorKind, Exchange, Graph,
     NodeBody, OperatorSpec, Output, Reason, Result, TaskContext, Watermark,
 };
+use object_store::memory::InMemory;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -321,9 +323,25 @@ fn as_changes() -> Arc<dyn OperatorSpec> {
     })
 }
 
+/// Changes that came out, folded.
+type Net = Arc<Mutex<HashMap<i64, i64>>>;
+
+fn sorted(net: &Net) -> Vec<(i64, i64)> {
+    let net = net.lock().unwrap();
+    let mut net: Vec<(i64, i64)> = net.iter().filter(|(_, n)| **n != 0).map(|(a, b)| (*a, *b)).collect();
+    net.sort_unstable();
+    net
+}
+
 /// Runs numbers as changes through a service, and returns the changes that come out, folded.
 async fn changed(script: Vec<Step>, service: &Service, parallelism: usize) -> (Vec<(i64, i64)>, u64) {
-    let net: Arc<Mutex<HashMap<i64, i64>>> = Arc::default();
+    let net = Net::default();
+    let report = run(changing(script, service, &net), options(parallelism)).await;
+    (sorted(&net), report.totals().dead_letters)
+}
+
+/// Numbers as changes that a service is asked for; what comes out is folded into `net`.
+fn changing(script: Vec<Step>, service: &Service, net: &Net) -> Graph {
     let seen = net.clone();
     let fold = each(move |_, batch: Batch, out: &mut Output| {
         for (row, number) in values(&batch.rows).into_iter().enumerate() {
@@ -342,11 +360,7 @@ async fn changed(script: Vec<Step>, service: &Service, parallelism: usize) -> (V
     graph.graph.connect(Edge { from: changes, to: asked, input: 0, exchange: Exchange::Hash(vec![0]), changing: true });
     graph.graph.connect(Edge { from: asked, to: chain, input: 0, exchange: Exchange::Gather, changing: true });
     graph.connect(chain, sink, Exchange::Forward);
-    let report = run(graph.graph, options(parallelism)).await;
-    let mut net: Vec<(i64, i64)> =
-        net.lock().unwrap().iter().filter(|(_, n)| **n != 0).map(|(a, b)| (*a, *b)).collect();
-    net.sort_unstable();
-    (net, report.totals().dead_letters)
+    graph.graph
 }
 
 fn changes(numbers: &[i64]) -> Step {
@@ -372,6 +386,31 @@ async fn a_row_that_is_taken_back_takes_back_what_it_brought() {
         assert_eq!(n_letters, 0);
         assert_eq!(service.seen.lock().unwrap().asked[&2], 1, "a row that is there is not asked for again");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_takes_back_what_it_brought_before_a_restart_at_another_parallelism() {
+    // The answer changes with every time that the number is asked for, and there is none for 9.
+    let service = service(single(), |n, n_before| {
+        let answer = if n == 9 { Err(Error::data("no")) } else { Ok(vec![n * 100 + n_before as i64, n]) };
+        (ms(5), answer)
+    });
+    let (net, bucket) = (Net::default(), Arc::new(InMemory::new()));
+    let parts = [
+        changes(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 2]),
+        changes(&[-2, -3, 10, -5]),
+        changes(&[-1, -2, -4, -6, -7, -9, 5]),
+        changes(&[-8, -10]),
+    ];
+    for (n_parts, parallelism) in [(1, 3), (2, 2), (3, 5), (4, 1)] {
+        let mut options = options(parallelism);
+        let store = StateStore::new(bucket.clone(), "test");
+        options.state = Some(StateOptions::latest(store).await.unwrap());
+        run(changing(parts[..n_parts].to_vec(), &service, &net), options).await;
+    }
+    assert_eq!(sorted(&net), [(5, 1), (501, 1)]);
+    let asked = &service.seen.lock().unwrap().asked;
+    assert!(asked.iter().all(|(number, n)| *n == if *number == 5 { 2 } else { 1 }), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]
