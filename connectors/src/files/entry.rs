@@ -5,7 +5,7 @@ use super::compression::Compression;
 use super::identity::Identity;
 use super::lines::{LineReader, LineSettings};
 use super::listing::File;
-use super::parquet::ParquetReader;
+use super::parquet::{Opener, RowReader};
 use super::source::{FileReader, Piece};
 use super::{FileFormat, FilesSpec, Mode};
 use crate::formats::records::{Place, Tail};
@@ -156,20 +156,23 @@ impl Entry {
 }
 
 impl FilesSpec {
-    /// Whether more may be appended to a file: packed files and Parquet are whole when they appear.
+    /// Whether more may be appended to a file: packed files, Parquet and Avro are whole when they appear.
     pub(super) fn may_grow(&self, file: &File) -> bool {
         match &self.format {
-            FileFormat::Parquet => false,
+            FileFormat::Parquet | FileFormat::Avro => false,
             FileFormat::Lines { compression, .. } => compression.of(&file.path) == Compression::None,
         }
     }
 
     fn reader(&self, file: &File, place: Option<&str>) -> Result<Box<dyn FileReader>> {
         Ok(match &self.format {
-            FileFormat::Parquet => {
+            FileFormat::Parquet | FileFormat::Avro => {
                 let n_rows = place.unwrap_or("0").parse();
-                let n_rows = n_rows.map_err(|_| Error::data(format!("'{}': no place in a Parquet file", file.name)))?;
-                Box::new(ParquetReader::new(file.clone(), self.wanted.clone(), n_rows, &self.table))
+                let n_rows =
+                    n_rows.map_err(|_| Error::data(format!("'{}': no number of rows as its place", file.name)))?;
+                let open: Opener =
+                    if matches!(self.format, FileFormat::Avro) { super::avro::open } else { super::parquet::open };
+                Box::new(RowReader::new(open, file.clone(), self.wanted.clone(), n_rows, &self.table))
             }
             FileFormat::Lines { format, cutting, compression } => {
                 let mut cutting = *cutting;

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `path` | a file; for `filesystem` and `parquet` a folder or a glob; relative to the pipeline |
 //! | `mode` | `bounded` (default): the files that are there when the source is opened; `tail`: files that appear later are read too, and text that is not packed may grow; a last line without its line break is left until it is finished |
-//! | `format` | `csv`, `json`, `parquet`, `raw_string`, `raw`; by default what the name says |
+//! | `format` | `avro`, `csv`, `json`, `parquet`, `raw_string`, `raw_bytes`, `raw`; by default what the name says |
 //! | `compression` | `none`, `gzip`, `zstd`, or `auto` (default): by the name, `.gz` or `.zst` |
 //! | `bad_data` | `dead_letter` (default), `fail`, `drop` |
 //! | `record_bytes_max` | the longest record, 1 MiB by default; a longer one is a dead letter |
@@ -21,6 +21,7 @@
 //!
 //! `METADATA FROM` knows `path` (the file) and `position` (the file, and the byte or row in it).
 
+mod avro;
 mod compression;
 mod entry;
 mod identity;
@@ -115,6 +116,7 @@ impl Connector for Parquet {
 enum FileFormat {
     Lines { format: LineFormat, cutting: Cutting, compression: Compression },
     Parquet,
+    Avro,
 }
 
 /// Whether files may come and grow.
@@ -153,6 +155,7 @@ impl FilesSpec {
             _ => table.columns()?,
         };
         let format = match LineFormat::parse(kind, &table.options, &declared)? {
+            None if kind == FormatKind::Avro => FileFormat::Avro,
             None => FileFormat::Parquet,
             Some(format) => FileFormat::Lines {
                 cutting: format.cutting(&table.options, Tail::Record)?,
@@ -185,7 +188,7 @@ impl SourceSpec for FilesSpec {
 
     fn project(&self, columns: &[usize]) -> Option<Arc<dyn SourceSpec>> {
         let can = match &self.format {
-            FileFormat::Parquet => true,
+            FileFormat::Parquet | FileFormat::Avro => true,
             FileFormat::Lines { format, .. } => format.can_project(),
         };
         let mut distinct = columns.to_vec();

@@ -1,31 +1,37 @@
-//! Reads one Parquet file: only the columns and pages that are needed, cast to the declared types. A value that does
-//! not fit the declared type is a dead letter; bytes that are no Parquet end the pipeline with the file's name.
+//! Reads one file of typed rows, such as Parquet: only the columns that are needed, cast to the declared types. A value
+//! that does not fit the declared type is a dead letter; bytes of another form end the pipeline with the file's name.
 //! State: the reader and the rest of its newest batch; a place is a number of rows.
 
 use super::listing::File;
 use super::source::{FileReader, Piece};
 use crate::formats::metadata::PATH;
-use crate::formats::payload;
+use crate::formats::{avro, payload};
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use headwater_core::{DeadLetter, Error, Reason, Result, metadata_key};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::sync::Arc;
 
 /// How many rows are unpacked at once.
 const UNPACKED_ROWS: usize = 8192;
 
+/// Rows of a file, cut as it suits the file.
+pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// Opens a file behind so many rows, and yields the wanted columns that it has.
+pub(super) type Opener = fn(&File, &SchemaRef, usize) -> Result<Batches>;
+
 /// The reader of one file.
-pub(super) struct ParquetReader {
+pub(super) struct RowReader {
+    open: Opener,
     file: File,
     wanted: SchemaRef,
     table: String,
     n_rows: usize,
-    opened: Option<(ParquetRecordBatchReader, RecordBatch)>,
+    opened: Option<(Batches, RecordBatch)>,
 }
 
 fn corrupt(file: &File, error: impl std::fmt::Display) -> Error {
@@ -44,43 +50,49 @@ pub(super) fn schema_of(file: &File) -> Result<SchemaRef> {
     Ok(Arc::new(arrow::datatypes::Schema::new(schema.fields().clone())))
 }
 
-impl ParquetReader {
-    /// Makes a reader that skips `n_rows` rows.
-    pub(super) fn new(file: File, wanted: SchemaRef, n_rows: usize, table: &str) -> Self {
-        Self { file, wanted, table: table.to_owned(), n_rows, opened: None }
+/// Checks that a file has the columns that every row must have.
+pub(super) fn check_columns(file: &File, present: &SchemaRef, wanted: &SchemaRef) -> Result<()> {
+    for field in wanted.fields() {
+        if metadata_key(field).is_none() && !field.is_nullable() && present.index_of(field.name()).is_err() {
+            let names: Vec<&str> = present.fields().iter().map(|field| field.name().as_str()).collect();
+            return Err(Error::data(format!("'{}' has no column '{}'", file.name, field.name()))
+                .with_help(format!("it has: {}", names.join(", "))));
+        }
     }
+    Ok(())
+}
 
-    fn open(&self) -> Result<(ParquetRecordBatchReader, RecordBatch)> {
-        let builder = builder(&self.file)?;
-        let n_rows = builder.metadata().file_metadata().num_rows();
-        if usize::try_from(n_rows).unwrap_or(usize::MAX) < self.n_rows {
-            let message = format!("'{}' cannot be continued at row {}: it has {n_rows}", self.file.name, self.n_rows);
-            return Err(Error::data(message));
-        }
-        let present = builder.schema().clone();
-        for field in self.wanted.fields() {
-            if metadata_key(field).is_none() && !field.is_nullable() && present.index_of(field.name()).is_err() {
-                let names: Vec<&str> = present.fields().iter().map(|field| field.name().as_str()).collect();
-                return Err(Error::data(format!("'{}' has no column '{}'", self.file.name, field.name()))
-                    .with_help(format!("it has: {}", names.join(", "))));
-            }
-        }
-        let roots = self.wanted.fields().iter().filter_map(|field| present.index_of(field.name()).ok());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-        let reader = builder.with_projection(mask).with_batch_size(UNPACKED_ROWS).with_offset(self.n_rows).build();
-        let reader = reader.map_err(|error| corrupt(&self.file, error))?;
-        Ok((reader, RecordBatch::new_empty(self.wanted.clone())))
+/// Opens a Parquet file.
+pub(super) fn open(file: &File, wanted: &SchemaRef, skipped: usize) -> Result<Batches> {
+    let builder = builder(file)?;
+    let n_rows = builder.metadata().file_metadata().num_rows();
+    if usize::try_from(n_rows).unwrap_or(usize::MAX) < skipped {
+        let message = format!("'{}' cannot be continued at row {skipped}: it has {n_rows}", file.name);
+        return Err(Error::data(message));
+    }
+    let present = builder.schema().clone();
+    check_columns(file, &present, wanted)?;
+    let roots = wanted.fields().iter().filter_map(|field| present.index_of(field.name()).ok());
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    let reader = builder.with_projection(mask).with_batch_size(UNPACKED_ROWS).with_offset(skipped).build();
+    let (reader, file) = (reader.map_err(|error| corrupt(file, error))?, file.clone());
+    Ok(Box::new(reader.map(move |rows| rows.map_err(|error| corrupt(&file, error)))))
+}
+
+impl RowReader {
+    /// Makes a reader that skips `n_rows` rows.
+    pub(super) fn new(open: Opener, file: File, wanted: SchemaRef, n_rows: usize, table: &str) -> Self {
+        Self { open, file, wanted, table: table.to_owned(), n_rows, opened: None }
     }
 
     /// Lays out rows, the first of which has the number `first` in its file.
     fn cast(&self, rows: &RecordBatch, first: usize) -> Result<RecordBatch, ArrowError> {
-        let checked = CastOptions { safe: false, ..CastOptions::default() };
         let name = &self.file.name;
         let columns =
             self.wanted.fields().iter().map(|field| match (metadata_key(field), rows.column_by_name(field.name())) {
                 (Some(PATH), _) => Ok(texts((0..rows.num_rows()).map(|_| name.clone()))),
                 (Some(_), _) => Ok(texts((0..rows.num_rows()).map(|row| format!("{name}:{}", first + row)))),
-                (None, Some(column)) => cast_with_options(column, field.data_type(), &checked),
+                (None, Some(column)) => avro::cast(column, field.data_type()),
                 (None, None) => Ok(new_null_array(field.data_type(), rows.num_rows())),
             });
         let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
@@ -136,16 +148,16 @@ fn text(rows: &RecordBatch) -> Result<String> {
     Ok(payload(json, json.len() as u64))
 }
 
-impl FileReader for ParquetReader {
+impl FileReader for RowReader {
     fn read(&mut self, rows_max: usize) -> Result<Piece> {
         let (mut reader, mut rest) = match self.opened.take() {
             Some(opened) => opened,
-            None => self.open()?,
+            None => ((self.open)(&self.file, &self.wanted, self.n_rows)?, RecordBatch::new_empty(self.wanted.clone())),
         };
         if rest.num_rows() == 0 {
             rest = match reader.next() {
                 None => return Ok(Piece::End),
-                Some(rows) => rows.map_err(|error| corrupt(&self.file, error))?,
+                Some(rows) => rows?,
             };
         }
         let n_taken = rest.num_rows().min(rows_max);

@@ -8,6 +8,9 @@ use super::*;
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field};
+use arrow_avro::compression::CompressionCodec;
+use arrow_avro::writer::WriterBuilder;
+use arrow_avro::writer::format::AvroOcfFormat;
 use headwater_core::{DeadLetter, ErrorKind, EventTime, FixedClock, Polled, Position};
 use proptest::prelude::*;
 use std::io::Write as _;
@@ -100,6 +103,16 @@ fn parquet_bytes(rows: &RecordBatch) -> Vec<u8> {
 
 use ::parquet as parquet_crate;
 
+fn avro_bytes(rows: &RecordBatch, codec: CompressionCodec) -> Vec<u8> {
+    let builder = WriterBuilder::new(rows.schema().as_ref().clone()).with_compression(Some(codec));
+    let mut writer = builder.build::<_, AvroOcfFormat>(Vec::new()).expect("starts");
+    for first in (0..rows.num_rows()).step_by(10) {
+        writer.write(&rows.slice(first, 10.min(rows.num_rows() - first))).expect("writes");
+    }
+    writer.finish().expect("ends");
+    writer.into_inner()
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     // Two members, as parallel compressors write them.
     let (left, right) = bytes.split_at(bytes.len() / 2);
@@ -122,6 +135,9 @@ fn write(dir: &Path, kind: &str, rows: &RecordBatch) -> String {
         "csv.gz" => gzip(&csv_text(rows)),
         "json" | "txt" => json_text(rows),
         "json.zst" => zstd(&json_text(rows)),
+        "avro" => avro_bytes(rows, CompressionCodec::Deflate),
+        "snappy.avro" => avro_bytes(rows, CompressionCodec::Snappy),
+        "zstd.avro" => avro_bytes(rows, CompressionCodec::ZStandard),
         _ => parquet_bytes(rows),
     };
     let name = format!("f.{kind}");
@@ -129,7 +145,7 @@ fn write(dir: &Path, kind: &str, rows: &RecordBatch) -> String {
     name
 }
 
-const KINDS: [&str; 5] = ["csv", "csv.gz", "json", "json.zst", "parquet"];
+const KINDS: [&str; 7] = ["csv", "csv.gz", "json", "json.zst", "parquet", "avro", "snappy.avro"];
 
 #[tokio::test]
 async fn every_format_reads_what_was_written() {

@@ -3,6 +3,7 @@
 //! Decoding is all or nothing for a batch, because that is fast; a batch that fails is split until each bad record
 //! stands alone. A bad record never stops the stream and never touches its neighbours.
 
+pub(crate) mod avro;
 mod csv;
 mod fault;
 mod json;

@@ -1,5 +1,6 @@
 //! The options of formats: which there are, and which decoder each makes. Pure; no state.
 
+use super::avro::{AvroDecoder, AvroSchemas};
 use super::metadata::{WithMetadata, without_metadata};
 use super::records::{Blank, Cutting, Framing, Tail};
 use super::{
@@ -16,6 +17,7 @@ const RECORD_BYTES_MAX: usize = 1 << 20;
 /// The formats by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FormatKind {
+    Avro,
     Csv,
     Json,
     Parquet,
@@ -25,7 +27,8 @@ pub(crate) enum FormatKind {
 }
 
 impl FormatKind {
-    const NAMES: [(&'static str, Self); 6] = [
+    const NAMES: [(&'static str, Self); 7] = [
+        ("avro", Self::Avro),
         ("csv", Self::Csv),
         ("json", Self::Json),
         ("parquet", Self::Parquet),
@@ -54,6 +57,7 @@ impl FormatKind {
     fn of_path(path: &str) -> Option<Self> {
         let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
         match path.rsplit_once('.')?.1 {
+            "avro" => Some(Self::Avro),
             "csv" => Some(Self::Csv),
             "json" | "jsonl" | "ndjson" => Some(Self::Json),
             "parquet" => Some(Self::Parquet),
@@ -72,15 +76,18 @@ pub(crate) enum LineFormat {
     RawString,
     RawBytes,
     Raw,
+    /// Messages of one record each; files of them are read otherwise.
+    Avro(AvroSchemas),
 }
 
 impl LineFormat {
-    /// Reads the options of a format and checks that it can fill the columns; `None` for Parquet.
+    /// Reads the options of a format and checks that it can fill the columns; `None` for Parquet and files of
+    /// Avro, which are not made of records with a place.
     pub(crate) fn parse(kind: FormatKind, options: &Options, schema: &SchemaRef) -> Result<Option<Self>> {
         let of_record = without_metadata(schema);
         let schema = of_record.as_ref().unwrap_or(schema);
         Ok(Some(match kind {
-            FormatKind::Parquet => return Ok(None),
+            FormatKind::Parquet | FormatKind::Avro => return Ok(None),
             FormatKind::Csv => {
                 CsvSettings::check(schema)?;
                 Self::Csv(CsvSettings::parse(options)?)
@@ -116,12 +123,14 @@ impl LineFormat {
     pub(crate) fn cutting(&self, options: &Options, tail: Tail) -> Result<Cutting> {
         let framing = match self {
             Self::Csv(csv) => Framing::Csv { delimiter: csv.delimiter, quote: csv.quote },
-            Self::Json(_) | Self::Unstructured | Self::RawString | Self::RawBytes | Self::Raw => Framing::Line,
+            Self::Json(_) | Self::Unstructured | Self::RawString | Self::RawBytes | Self::Raw | Self::Avro(_) => {
+                Framing::Line
+            }
         };
         let blank = match self {
             Self::Csv(_) => Blank::Empty,
             Self::Json(_) | Self::Unstructured | Self::Raw => Blank::WhiteSpace,
-            Self::RawString | Self::RawBytes => Blank::None,
+            Self::RawString | Self::RawBytes | Self::Avro(_) => Blank::None,
         };
         let record_bytes_max = options.parse("record_bytes_max", "a number of bytes")?.unwrap_or(RECORD_BYTES_MAX);
         Ok(Cutting { blank, framing, tail, record_bytes_max })
@@ -134,7 +143,7 @@ impl LineFormat {
 
     /// Whether only the columns that are wanted need to be decoded.
     pub(crate) fn can_project(&self) -> bool {
-        matches!(self, Self::Csv(_) | Self::Json(_))
+        matches!(self, Self::Csv(_) | Self::Json(_) | Self::Avro(_))
     }
 
     /// Makes the decoder of one file.
@@ -169,6 +178,7 @@ impl LineFormat {
             (Self::RawString, _) => Box::new(RawStringDecoder::new(wanted)),
             (Self::RawBytes, _) => Box::new(RawBytesDecoder::new(wanted)),
             (Self::Raw, _) => Box::new(RawDecoder::new()),
+            (Self::Avro(schemas), _) => Box::new(AvroDecoder::new(schemas.clone(), wanted)),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! but keeps no transactions: what is aborted stays, and offsets that a transaction commits are not kept. What rests on
 //! those is tested against another broker in `tests/it/kafka`.
 
+mod avro;
 mod options;
 mod reading;
 mod types;

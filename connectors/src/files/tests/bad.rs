@@ -126,6 +126,14 @@ async fn what_is_missing_or_corrupt_is_named() {
     let (kind, message) = failure(&Parquet, dir, &[("path", "p.parquet")]).await;
     assert_eq!(kind, ErrorKind::Data);
     assert!(message.contains("'DIR/p.parquet' is not a sound Parquet file"), "{message}");
+    let name = write(dir, "avro", &rows(0..100));
+    let whole = std::fs::read(dir.join(&name)).expect("is there");
+    for n_bytes in [3, 30, whole.len() / 2, whole.len() - 5] {
+        std::fs::write(dir.join(&name), &whole[..n_bytes]).expect("writes");
+        let (kind, message) = failure(&SingleFile, dir, &[("path", &name)]).await;
+        assert_eq!(kind, ErrorKind::Data, "{n_bytes}: {message}");
+        assert!(message.contains("'DIR/f.avro' is not a sound Avro file"), "{message}");
+    }
     let packed = gzip(&json_text(&rows(0..2000)));
     std::fs::write(dir.join("z.json.gz"), &packed[..packed.len() - 20]).expect("writes");
     let (kind, message) = failure(&SingleFile, dir, &[("path", "z.json.gz")]).await;

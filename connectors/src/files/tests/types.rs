@@ -100,3 +100,10 @@ async fn a_parquet_value_that_does_not_fit_the_declared_type_is_a_dead_letter() 
     assert_eq!((letters.len(), letters[0].position.as_str()), (1, "f.parquet:1"));
     assert_eq!(letters[0].payload, "{\"id\":1000}");
 }
+
+#[tokio::test]
+async fn avro_keeps_every_type_that_it_has() {
+    // Its widest integer has a sign.
+    let flat = flat_columns().into_iter().filter(|(name, _)| *name != "uint64");
+    check("zstd.avro", flat.chain(nested_columns()).collect()).await;
+}

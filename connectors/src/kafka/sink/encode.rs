@@ -64,12 +64,18 @@ pub(super) fn encode(spec: &KafkaSinkSpec, batches: &[Batch], epoch: Epoch) -> R
     let (mut messages, mut rejected) = (Messages::default(), Vec::new());
     let Some(net) = NetChange::of(batches, &spec.primary_key)? else { return Ok((messages, rejected)) };
     let keys = if spec.key.is_empty() { None } else { Some(keys(spec, &net)?) };
-    let rows = if spec.format == Format::Raw { None } else { Some(JsonRows::new(&net.batch.rows)?) };
+    let is_json = matches!(spec.format, Format::Json | Format::DebeziumJson);
+    let rows = if is_json { Some(JsonRows::new(&net.batch.rows)?) } else { None };
+    let records = match &spec.avro {
+        Some(avro) => avro.writer.write(&net.batch.rows)?,
+        None => Vec::new(),
+    };
     let mut value = Vec::new();
     for (number, step) in net.steps.iter().enumerate() {
         let row = |row: Option<usize>| row.and_then(|row| Some(rows.as_ref()?.row(row)));
         let written: Option<&[u8]> = match spec.format {
             Format::Json => row(step.after),
+            Format::Avro => step.after.and_then(|at| records.get(at)).map(Vec::as_slice),
             Format::Raw => step.after.and_then(|at| raw(&net.batch.rows, at)),
             Format::DebeziumJson => {
                 let op = match (step.before, step.after) {

@@ -11,6 +11,7 @@ mod transaction;
 
 use super::KeyFormat;
 use super::client::{Client, Context, drain, n_partitions};
+use crate::formats::avro::{AvroWriter, Registry};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use headwater_core::{Changes, Error, Guarantee, Result, Sink, SinkSpec, TableDefinition, TaskContext};
@@ -30,6 +31,8 @@ enum Format {
     Json,
     /// The row before and after.
     DebeziumJson,
+    /// The row as an Avro record; nothing when it is deleted.
+    Avro,
     /// The text or the bytes of the only column.
     Raw,
 }
@@ -49,6 +52,26 @@ pub(super) struct KafkaSinkSpec {
     is_exactly_once: bool,
     transactional_id_prefix: String,
     message_bytes_max: usize,
+    avro: Option<Avro>,
+}
+
+/// What writing Avro takes.
+#[derive(Debug, Clone)]
+struct Avro {
+    registry: Arc<Registry>,
+    subject: String,
+    writer: AvroWriter,
+}
+
+impl Avro {
+    fn parse(table: &TableDefinition, topic: &str, schema: &SchemaRef) -> Result<Self> {
+        let registry = Registry::parse(&table.options, &table.base)?.ok_or_else(|| {
+            Error::invalid("messages in Avro need a registry of schemas: the option 'avro.schema_registry' is missing")
+                .with_help("add avro.schema_registry = 'http://…'")
+        })?;
+        let subject = table.options.get("avro.subject").map_or_else(|| format!("{topic}-value"), str::to_owned);
+        Ok(Self { registry, subject, writer: AvroWriter::new(&table.name, schema)? })
+    }
 }
 
 impl KafkaSinkSpec {
@@ -57,14 +80,18 @@ impl KafkaSinkSpec {
         let options = &table.options;
         let client = Client::parse(table)?;
         let schema = table.columns()?;
-        let name =
-            options.one_of("format", "json", &["json", "upsert_json", "debezium_json", "raw_string", "raw_bytes"])?;
+        let name = options.one_of(
+            "format",
+            "json",
+            &["json", "upsert_json", "debezium_json", "avro", "raw_string", "raw_bytes"],
+        )?;
         if name == "upsert_json" && table.primary_key.is_empty() {
             let error = Error::invalid(format!("format = 'upsert_json' needs the key of '{}'", table.name));
             return Err(error.with_help("declare PRIMARY KEY (…)"));
         }
         let format = match name {
             "debezium_json" => Format::DebeziumJson,
+            "avro" => Format::Avro,
             "raw_string" | "raw_bytes" => {
                 one_column(table, &schema, name)?;
                 Format::Raw
@@ -81,6 +108,7 @@ impl KafkaSinkSpec {
             Some(Ok(bytes)) => bytes,
             Some(Err(_)) => return Err(Error::invalid("the option 'librdkafka.message.max.bytes' is no number")),
         };
+        let topic = client.topic.clone();
         let spec = Self {
             table: table.name.clone(),
             client,
@@ -90,6 +118,7 @@ impl KafkaSinkSpec {
             key_format,
             compression,
             is_exactly_once: delivery == "exactly_once",
+            avro: if format == Format::Avro { Some(Avro::parse(table, &topic, &schema)?) } else { None },
             transactional_id_prefix: options.get("transactional_id_prefix").unwrap_or("headwater").to_owned(),
             message_bytes_max,
         };
@@ -155,6 +184,7 @@ impl SinkSpec for KafkaSinkSpec {
             Format::Json if self.primary_key.is_empty() => "json",
             Format::Json => "upsert_json",
             Format::DebeziumJson => "debezium_json",
+            Format::Avro => "avro",
             Format::Raw => "raw",
         };
         format!("kafka {:?} {format}, {}", self.client, self.guarantee().words())
@@ -165,8 +195,8 @@ impl SinkSpec for KafkaSinkSpec {
         match self.format {
             // Without a key, what goes and what comes could stand in different partitions.
             Format::DebeziumJson => Changes::Upsert,
-            Format::Json if has_whole_key => Changes::Upsert,
-            Format::Json | Format::Raw => Changes::AppendOnly,
+            Format::Json | Format::Avro if has_whole_key => Changes::Upsert,
+            Format::Json | Format::Avro | Format::Raw => Changes::AppendOnly,
         }
     }
 
@@ -175,7 +205,12 @@ impl SinkSpec for KafkaSinkSpec {
     }
 
     async fn open(&self, context: &TaskContext) -> Result<Box<dyn Sink>> {
-        let sink = epochs::KafkaSink::open(self.clone(), context).await;
+        let mut spec = self.clone();
+        if let Some(avro) = &mut spec.avro {
+            let registered = avro.writer.clone().registered(&avro.registry, &avro.subject).await;
+            avro.writer = registered.map_err(|error| self.at(error))?;
+        }
+        let sink = epochs::KafkaSink::open(spec, context).await;
         Ok(Box::new(sink.map_err(|error| self.at(error))?))
     }
 }

@@ -4,7 +4,7 @@
 use super::{KafkaSourceSpec, KeyFormat, Meaning, Tombstones};
 use crate::formats::metadata::without_metadata;
 use crate::formats::records::Place;
-use crate::formats::{Decode, Fault, Item, decode_each, payload};
+use crate::formats::{Decode, Fault, Item, LineFormat, decode_each, payload};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::SchemaRef;
 use base64::Engine;
@@ -62,7 +62,19 @@ fn headers(headers: &impl Headers) -> String {
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(format!("base64:{}", BASE64_STANDARD.encode(bytes))),
+        Err(_) => Cow::Owned(in_base64(bytes)),
+    }
+}
+
+fn in_base64(bytes: &[u8]) -> String {
+    format!("base64:{}", BASE64_STANDARD.encode(bytes))
+}
+
+/// Cuts Confluent's frame off: a zero byte and the number of a schema. JSON says itself what its fields are.
+fn unframed(value: &[u8]) -> Result<&[u8], Fault> {
+    match value.split_at_checked(5) {
+        Some(([0, ..], json)) => Ok(json),
+        _ => Err(undecodable("the message does not begin with the number of a schema".to_owned())),
     }
 }
 
@@ -153,7 +165,11 @@ fn timestamp(millis: i64) -> Option<String> {
 impl KafkaSourceSpec {
     /// Returns what is decoded of a message, nothing when it is left out, or what is wrong with it.
     fn value<'a>(&self, message: &'a Message) -> Result<Option<Cow<'a, [u8]>>, Fault> {
-        match (self.meaning, &message.value) {
+        let value = match &message.value {
+            Some(value) if self.is_framed_json => Some(unframed(value)?),
+            value => value.as_deref(),
+        };
+        match (self.meaning, value) {
             (Meaning::Row | Meaning::Event, Some(value)) => Ok(Some(Cow::Borrowed(value))),
             (Meaning::Upsert, Some(value)) => {
                 let row = serde_json::from_slice::<&RawValue>(value)
@@ -203,9 +219,13 @@ impl KafkaSourceSpec {
 
     fn letter(&self, fault: Fault, place: &str, message: &Message) -> DeadLetter {
         let value = message.value.as_deref().unwrap_or_default();
+        let is_text = !matches!(self.format, LineFormat::Avro(_) | LineFormat::RawBytes);
         let shown = match std::str::from_utf8(value) {
-            Ok(_) => payload(value, value.len() as u64),
-            Err(_) => payload(text(value).as_bytes(), text(value).len() as u64),
+            Ok(_) if is_text => payload(value, value.len() as u64),
+            _ => {
+                let shown = in_base64(value);
+                payload(shown.as_bytes(), shown.len() as u64)
+            }
         };
         DeadLetter {
             reason: fault.reason,

@@ -7,6 +7,7 @@ mod reader;
 
 use super::KeyFormat;
 use super::client::{Client, Context, n_partitions};
+use crate::formats::avro::AvroSchemas;
 use crate::formats::metadata::without_metadata;
 use crate::formats::{BadData, FormatKind, LineFormat};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -104,6 +105,8 @@ pub(super) struct KafkaSourceSpec {
     key: Vec<String>,
     key_format: KeyFormat,
     tombstones: Tombstones,
+    /// Whether JSON stands behind the number of its schema, as Confluent's serializers write it.
+    is_framed_json: bool,
     bad_data: BadData,
     /// All columns.
     declared: SchemaRef,
@@ -134,9 +137,13 @@ impl KafkaSourceSpec {
         };
         let declared = table.columns()?;
         let kind = FormatKind::parse(options, "")?;
-        let format = LineFormat::parse(kind, options, &declared)?.ok_or_else(|| {
+        let parsed = match kind {
+            FormatKind::Avro => Some(LineFormat::Avro(AvroSchemas::parse(options, &table.base)?)),
+            kind => LineFormat::parse(kind, options, &declared)?,
+        };
+        let format = parsed.ok_or_else(|| {
             Error::invalid(format!("a message cannot be in the format = '{}'", kind.name()))
-                .with_help("use one of: json, debezium_json, upsert_json, csv, raw_string, raw_bytes")
+                .with_help("use one of: avro, json, debezium_json, upsert_json, csv, raw_string, raw_bytes")
         })?;
         let key = key_names(table, &declared);
         if meaning == Meaning::Upsert && key.is_empty() {
@@ -148,6 +155,8 @@ impl KafkaSourceSpec {
             _ => Tombstones::DeadLetter,
         };
         let key_format = if key.is_empty() { KeyFormat::Json } else { KeyFormat::parse(table, key.len())? };
+        let is_framed_json = kind == FormatKind::Json
+            && options.parse("json.confluent_schema_registry", "true or false")?.unwrap_or(false);
         let spec = Self {
             table: table.name.clone(),
             group,
@@ -160,6 +169,7 @@ impl KafkaSourceSpec {
             key,
             key_format,
             tombstones,
+            is_framed_json,
             bad_data: BadData::parse(options)?,
             wanted: declared.clone(),
             declared,

@@ -8,6 +8,7 @@
 use super::log::Log;
 use super::messages::{Decoder, Message};
 use super::{KafkaSourceSpec, Start};
+use crate::formats::LineFormat;
 use async_trait::async_trait;
 use headwater_core::{Batch, Clock, Error, EventTime, Polled, Position, Result, Source, SourceBatch, TaskContext};
 use rdkafka::consumer::{CommitMode, Consumer};
@@ -238,7 +239,7 @@ impl KafkaSource {
     }
 
     /// Returns rows of the partition whose turn it is.
-    fn serve(&mut self, rows_max: usize) -> Result<Polled> {
+    async fn serve(&mut self, rows_max: usize) -> Result<Polled> {
         let after = self.partitions.range(self.last.saturating_add(1)..).chain(self.partitions.range(..=self.last));
         let Some(number) = after.into_iter().find(|(_, p)| !p.waiting.is_empty()).map(|(number, _)| *number) else {
             let is_over = self.spec.is_bounded && self.partitions.values().all(Partition::is_done);
@@ -247,6 +248,9 @@ impl KafkaSource {
         let Some(partition) = self.partitions.get_mut(&number) else { return Ok(Polled::Idle) };
         let n_messages = rows_max.min(partition.waiting.len());
         let messages = &partition.waiting.make_contiguous()[..n_messages];
+        if let LineFormat::Avro(schemas) = &self.spec.format {
+            schemas.fetch(messages.iter().filter_map(|message| message.value.as_deref())).await?;
+        }
         let (rows, letters) = self.decoder.decode(number, messages)?;
         let dead_letters = self.spec.bad_data.apply(letters)?;
         self.waiting_bytes -= messages.iter().map(Message::n_bytes).sum::<usize>();
@@ -291,7 +295,7 @@ impl Source for KafkaSource {
             }
             self.discover().await?;
             self.take(rows_max)?;
-            self.serve(rows_max)
+            self.serve(rows_max).await
         };
         let polled = polled.await;
         polled.map_err(|error| self.spec.at(error))
