@@ -154,9 +154,7 @@ impl Client {
         }
         let reported = context.and_then(Context::last).map_or_else(String::new, |last| format!(" ({last})"));
         let message = format!("{place}: {what}: {error}{reported}");
-        let code = error.rdkafka_error_code().or_else(|| context.and_then(Context::login_failure));
-        let code = context.and_then(Context::login_failure).or(code);
-        let Some(code) = code else { return Error::unavailable(message) };
+        let Some(code) = error.rdkafka_error_code() else { return Error::unavailable(message) };
         use RDKafkaErrorCode as Code;
         match code {
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
@@ -210,12 +208,25 @@ impl Context {
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, reason)| reason.clone())
     }
 
+    /// Notes a failure that was reported. That all brokers are down is said after each refused login, and hides none.
+    pub(super) fn note(&self, code: Option<RDKafkaErrorCode>, reason: &str) {
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) && self.login_failure().is_some() {
+            return;
+        }
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+    }
+
     /// Returns the last failure if it is one that waiting does not mend.
     fn login_failure(&self) -> Option<RDKafkaErrorCode> {
         let last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
         let code = last.as_ref().and_then(|(code, _)| *code)?;
         use RDKafkaErrorCode as Code;
         matches!(code, Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL).then_some(code)
+    }
+
+    /// Forgets failures: the brokers have answered since.
+    fn forget(&self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Hands over the first failed delivery since the last call.
@@ -240,8 +251,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "kafka client");
-        let last = (error.rdkafka_error_code(), reason.to_owned());
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        self.note(error.rdkafka_error_code(), reason);
     }
 }
 
@@ -269,7 +279,12 @@ pub(super) fn n_partitions(
     asked: KafkaResult<rdkafka::metadata::Metadata>,
     context: &Context,
 ) -> Result<i32> {
-    let metadata = asked.map_err(|error| client.failure("the brokers do not answer", error, Some(context)))?;
+    let metadata = asked.map_err(|error| {
+        // A client that cannot log in is only told that nobody answered in time.
+        let error = context.login_failure().map_or(error, KafkaError::MetadataFetch);
+        client.failure("the brokers do not answer", error, Some(context))
+    })?;
+    context.forget();
     let topic = metadata.topics().iter().find(|topic| topic.name() == client.topic);
     let code = topic.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from);
     if let Some(code) = code {

@@ -11,6 +11,9 @@ use headwater_core::{Batch, DeadLetter, Epoch, Error, Reason, Result};
 /// Stands for the length of what is not there.
 const ABSENT: u32 = u32::MAX;
 
+/// What a message holds.
+type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// Messages, end to end: for each the length and the bytes of its key, and of its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Messages {
@@ -31,7 +34,7 @@ impl Messages {
     }
 
     /// Returns the key and the value of each message.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<(Option<&[u8]>, Option<&[u8]>)>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<KeyAndValue<'_>>> {
         let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {
             if rest.is_empty() {

@@ -7,9 +7,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The offsets of a partition that can be read: from the first, and up to but without the second.
 pub(super) type Bounds = (i64, i64);
+
+/// How many reports of the client are listened to: more than it makes within one question.
+const REPORTS_MAX: usize = 100;
+
+/// How long the next report is waited for; the client has made them already.
+const REPORT_WAIT: Duration = Duration::from_millis(10);
 
 /// A topic.
 #[derive(Clone)]
@@ -37,6 +44,20 @@ impl Log {
     /// Returns the number of partitions.
     pub(super) fn n_partitions(&self) -> Result<i32> {
         let asked = self.consumer.fetch_metadata(Some(&self.client.topic), self.client.timeout);
+        n_partitions(&self.client, asked, &self.context)
+    }
+
+    /// Returns the number of partitions, and listens to what the client reports where it does not get an answer. Only
+    /// before anything is read: it would be lost here.
+    pub(super) fn n_partitions_at_first(&self) -> Result<i32> {
+        let asked = self.consumer.fetch_metadata(Some(&self.client.topic), self.client.timeout);
+        for _ in 0..if asked.is_err() { REPORTS_MAX } else { 0 } {
+            match self.consumer.poll(REPORT_WAIT) {
+                Some(Err(reported)) => self.context.note(reported.rdkafka_error_code(), &reported.to_string()),
+                Some(Ok(_)) => {}
+                None => break,
+            }
+        }
         n_partitions(&self.client, asked, &self.context)
     }
 

@@ -76,7 +76,7 @@ impl KafkaSource {
         let (subtask, parallelism) = (context.subtask, context.parallelism.max(1));
         let (start, is_bounded) = (spec.start, spec.is_bounded);
         let asked = log.ask(move |log| {
-            let n_partitions = log.n_partitions()?;
+            let n_partitions = log.n_partitions_at_first()?;
             let bounds = log.bounds(&mine(0..n_partitions, subtask, parallelism))?;
             let starts = log.starts(start, &bounds)?;
             Ok((n_partitions, bounds, starts))
@@ -164,12 +164,15 @@ impl KafkaSource {
             let failure = self.log.client.failure("the client has failed for good", error, Some(&self.log.context));
             return Err(Error::invalid(failure.message().to_owned()));
         }
-        match error.rdkafka_error_code() {
+        let code = error.rdkafka_error_code();
+        match code {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.out_of_range(),
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) if self.spec.group.is_none() => Ok(()),
             _ => {
                 let failure = self.log.client.failure("reading stopped", error, Some(&self.log.context));
-                if failure.kind() != headwater_core::ErrorKind::Unavailable {
+                // A handshake that broke off is no refusal: the first one went well.
+                let is_handshake = code == Some(RDKafkaErrorCode::SSL);
+                if failure.kind() != headwater_core::ErrorKind::Unavailable && !is_handshake {
                     return Err(failure);
                 }
                 tracing::warn!(error = %failure, table = %self.spec.table, "waiting for the brokers");

@@ -19,10 +19,13 @@ enum Mood {
     Locked,
 }
 
+/// Its mood, the schemas by subject, and what it was asked.
+type Books = (Mood, Vec<(String, String)>, Vec<String>);
+
 /// A registry of schemas.
 struct FakeRegistry {
     url: String,
-    inner: Arc<Mutex<(Mood, Vec<(String, String)>, Vec<String>)>>,
+    inner: Arc<Mutex<Books>>,
 }
 
 impl FakeRegistry {
@@ -40,7 +43,7 @@ impl FakeRegistry {
         Self { url, inner }
     }
 
-    fn serve(stream: TcpStream, shared: &Mutex<(Mood, Vec<(String, String)>, Vec<String>)>) -> std::io::Result<()> {
+    fn serve(stream: TcpStream, shared: &Mutex<Books>) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
         let (mut head, mut n_bytes, mut login) = (String::new(), 0, String::new());
         reader.read_line(&mut head)?;

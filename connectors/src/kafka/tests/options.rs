@@ -1,7 +1,9 @@
 //! What is refused before anybody connects, and that no secret is shown.
 
+use super::super::client::{Client, Context, n_partitions};
 use super::*;
 use headwater_core::ErrorKind;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 fn refused(options: &str, key: &[usize]) -> String {
     let error = source(&table("nowhere:1", id_and_name(), key, options)).expect_err("is refused");
@@ -88,4 +90,20 @@ fn no_secret_is_shown() {
         let error = source(&table("nowhere:1", id_and_name(), &[], &format!("format = json\n{wrong}")));
         assert!(!error.map(|_| String::new()).unwrap_or_else(|e| e.to_string()).contains("s3cret"), "{wrong}");
     }
+}
+
+#[test]
+fn a_refused_login_is_not_taken_for_brokers_that_are_away() {
+    let options = "format = json\nsecurity_protocol = ssl";
+    let client = Client::parse(&table("nowhere:1", id_and_name(), &[], options)).expect("is fine");
+    let in_time = || Err(KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut));
+    let context = Context::default();
+    let error = n_partitions(&client, in_time(), &context).expect_err("nobody answers");
+    assert_eq!((error.kind(), error.help()), (ErrorKind::Unavailable, None));
+    context.note(Some(RDKafkaErrorCode::Authentication), "wrong password for me");
+    context.note(Some(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+    let error = n_partitions(&client, in_time(), &context).expect_err("the login is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().ends_with("(wrong password for me)"), "{error}");
+    assert_eq!(error.help(), Some("check the options security_protocol, sasl_… and ssl_…"));
 }
