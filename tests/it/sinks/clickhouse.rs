@@ -163,7 +163,8 @@ async fn refused_rows_are_found_before_the_commit(server: &ClickHouse) {
     server.sql("DROP TABLE t");
 }
 
-async fn every_type_arrives(server: &ClickHouse) {
+/// Columns of every type, with their extreme values.
+fn columns_of_every_type() -> Vec<ArrayRef> {
     let words: DictionaryArray<Int32Type> = vec![Some("a"), None, Some("b")].into_iter().collect();
     let item = || Arc::new(Field::new_list_field(DataType::Int32, true));
     let numbers: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
@@ -178,7 +179,7 @@ async fn every_type_arrives(server: &ClickHouse) {
     let wide = Decimal256Array::from(vec![i256::from_i128(10).checked_pow(75), Some(i256::MINUS_ONE)]);
     let decimal =
         |values: Vec<i128>, p, s| Arc::new(Decimal128Array::from(values).with_precision_and_scale(p, s).expect("fits"));
-    let columns: Vec<ArrayRef> = vec![
+    vec![
         Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
         Arc::new(Int8Array::from(vec![i8::MIN, i8::MAX])),
         Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX])),
@@ -205,7 +206,11 @@ async fn every_type_arrives(server: &ClickHouse) {
         Arc::new(structs),
         Arc::new(map.finish()),
         Arc::new(NullArray::new(1)),
-    ];
+    ]
+}
+
+async fn every_type_arrives(server: &ClickHouse) {
+    let columns = columns_of_every_type();
     let n_rows = 3;
     let columns = columns.iter().map(|column| {
         let nulls = new_null_array(column.data_type(), n_rows - column.len());
