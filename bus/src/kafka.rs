@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 /// How long the broker may take to store a message.
 const STORE_TIME_MAX: Duration = Duration::from_secs(10);
+/// After which time without a sign of a member others get its partitions.
+const SESSION_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A producer and where it sends.
 pub(crate) struct Kafka {
@@ -42,6 +44,7 @@ impl Kafka {
     fn consumer(&self, group: &str, since: Since) -> Result<StreamConsumer> {
         let mut config = base(&self.brokers);
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+        config.set("session.timeout.ms", SESSION_TIME_MAX.as_millis().to_string());
         config.set("allow.auto.create.topics", "true").set("topic.metadata.refresh.interval.ms", "2000");
         config.set(
             "auto.offset.reset",
@@ -169,6 +172,13 @@ impl Group {
 }
 
 struct KafkaFeed(Arc<Group>);
+
+impl Drop for KafkaFeed {
+    /// Leaves the group, so that others need not wait until it is noticed.
+    fn drop(&mut self) {
+        self.0.consumer.unsubscribe();
+    }
+}
 
 #[async_trait]
 impl Feed for KafkaFeed {

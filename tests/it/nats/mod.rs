@@ -1,6 +1,7 @@
 //! NATS against the real server: what is read and written, where it goes on after an end, and what it says when it
 //! cannot. Servers are killed and started again under readers and writers.
 
+mod kills;
 pub(crate) mod server;
 mod sink;
 mod source;

@@ -30,7 +30,7 @@ async fn messages(client: &Context, name: &str) -> Vec<(String, String)> {
     found
 }
 
-async fn payloads(client: &Context, name: &str) -> Vec<String> {
+pub(super) async fn payloads(client: &Context, name: &str) -> Vec<String> {
     messages(client, name).await.into_iter().map(|(_, payload)| payload).collect()
 }
 

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod local;
+mod nats;
 mod postgres_cdc;
 
 use headwater_core::{Error, EventTime, FixedClock, SourceSpec, TableDefinition, TaskContext};
