@@ -100,7 +100,7 @@ impl StateStore {
         let (part, file) = (part.clone(), self.shown(&self.part_path(&part.file)));
         let read = tokio::task::spawn_blocking(move || {
             let mut rows = 0;
-            restore_table(&one, &[bytes.clone()], 0, 1, |batch| {
+            restore_table(&one, std::slice::from_ref(&bytes), 0, 1, |batch| {
                 rows += batch.num_rows() as u64;
                 Ok(())
             })?;

@@ -122,7 +122,7 @@ impl TableState {
     /// Returns the runs of neighbours that may be merged with each other.
     fn mergeable(&self) -> Vec<Range<usize>> {
         match self.route {
-            Route::Key(_) => vec![0..self.parts.len()],
+            Route::Key(_) => std::iter::once(0..self.parts.len()).collect(),
             Route::Everyone => Vec::new(),
             Route::Anyone => {
                 let mut runs: Vec<Range<usize>> = Vec::new();

@@ -135,7 +135,11 @@ fn every_type_comes_back_also_after_a_merge() {
         TableState { name: "t".to_owned(), key: vec![0], route: Route::Key(vec![0]), parts: vec![part(), part()] };
     let restored = |state: &TableState, files: &[bytes::Bytes]| {
         let mut batches = Vec::new();
-        restore_table(state, files, 0, 1, |batch| Ok(batches.push(batch))).unwrap();
+        restore_table(state, files, 0, 1, |batch| {
+            batches.push(batch);
+            Ok(())
+        })
+        .unwrap();
         by_id(&batches)
     };
     let expected = by_id(&written);
@@ -164,7 +168,11 @@ fn rows_of_every_type_of_key_are_where_the_exchange_sends_them() {
         let state = TableState { name: name.clone(), key: key.clone(), route: Route::Key(key), parts: vec![part()] };
         for (subtask, routed) in routed.iter().enumerate() {
             let mut mine = Vec::new();
-            restore_table(&state, std::slice::from_ref(&file), subtask, 3, |batch| Ok(mine.push(batch))).unwrap();
+            restore_table(&state, std::slice::from_ref(&file), subtask, 3, |batch| {
+                mine.push(batch);
+                Ok(())
+            })
+            .unwrap();
             assert_eq!(by_id(&mine), by_id(routed), "{name}, subtask {subtask}");
         }
     }
