@@ -278,15 +278,15 @@ impl AsOfJoinOperator {
         let columns = self.codecs[side].decode(changed.iter().map(AsRef::as_ref))?;
         let rows = RecordBatch::try_new(self.schema_of(side).clone(), columns)?;
         let Found { keys, compared } = self.found(&evaluate_all(&self.exprs[side], &rows).map_err(engine_error)?)?;
-        let multiplicity = |(row, bytes): (usize, &Box<[u8]>)| {
+        let multiplicity = |row: usize| {
             let of_key = self.keys.find(keys.get(row)).map(|slot| &self.by_key[slot as usize]);
-            let place: Place = (compared.get(row).into(), Arc::from(&**bytes));
+            let place: Place = (compared.get(row).into(), Arc::from(&*changed[row]));
             of_key.and_then(|rows| match side {
                 0 => rows.left.get(&place).map(|left| left.multiplicity),
                 _ => rows.right.get(&place).copied(),
             })
         };
-        let multiplicities: Vec<Option<i64>> = changed.iter().enumerate().map(multiplicity).collect();
+        let multiplicities: Vec<Option<i64>> = (0..changed.len()).map(multiplicity).collect();
         let is_there = multiplicities.iter().map(Option::is_some).collect();
         let values =
             vec![("multiplicity".to_owned(), numbers(multiplicities.into_iter().map(Option::unwrap_or_default)))];

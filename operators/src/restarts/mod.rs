@@ -169,11 +169,11 @@ impl Restarting<'_> {
             Call::Barrier(barrier) => self.uninterrupted.on_barrier(barrier, &mut reference)?,
         }
         note(&mut self.shown[1], reference);
-        for number in 0..self.subtasks.len() {
+        for (number, share) in shares.into_iter().enumerate() {
             let mut own = Output::default();
             let operator = &mut self.subtasks[number].operator;
             match &call {
-                Call::Batch(input, _) => match shares[number].take() {
+                Call::Batch(input, _) => match share {
                     Some(share) => operator.on_batch(*input, share, &mut own)?,
                     None => continue,
                 },
