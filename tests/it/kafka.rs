@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A broker, ended when dropped.
-struct Broker {
+pub(crate) struct Broker {
     child: Child,
-    servers: String,
+    pub(crate) servers: String,
 }
 
 impl Drop for Broker {
@@ -48,7 +48,7 @@ fn program() -> PathBuf {
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let url = format!("tcp://{free}");
         let mut command = Command::new(program());
@@ -65,14 +65,14 @@ impl Broker {
         broker
     }
 
-    fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers).set("reconnect.backoff.ms", "10");
         config.set("reconnect.backoff.max.ms", "50");
         config
     }
 
-    async fn create(&self, topic: &str, n_partitions: i32) {
+    pub(crate) async fn create(&self, topic: &str, n_partitions: i32) {
         let admin: AdminClient<DefaultClientContext> = self.config().create().expect("a client");
         let topic = NewTopic::new(topic, n_partitions, TopicReplication::Fixed(1));
         let made = admin.create_topics([&topic], &AdminOptions::new()).await.expect("an answer");

@@ -10,6 +10,7 @@ mod docs_sql;
 mod faults;
 mod impact_sql;
 mod kafka;
+mod kills;
 mod lookups;
 mod nats;
 mod nexmark;

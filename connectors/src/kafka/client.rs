@@ -250,6 +250,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // That there is nothing more just now is how a bounded source finds its end, and no trouble.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         tracing::warn!(%error, reason, "kafka client");
         self.note(error.rdkafka_error_code(), reason);
     }
