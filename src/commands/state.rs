@@ -19,7 +19,10 @@ pub(crate) async fn open(flags: &State, pipeline: &str, definition: &str) -> Res
         Some(name) => state.to_named(name).await?,
         None => state.to_latest().await?,
     }
-    store.sweep(state.restore.as_deref()).await?;
+    if let Err(error) = store.sweep(state.restore.as_deref()).await {
+        // It costs space and nothing else, and must not keep a pipeline from going on from a checkpoint that is whole.
+        tracing::warn!(%error, "cannot remove what an earlier run left");
+    }
     state.retain = usize::from(flags.retain);
     definition.clone_into(&mut state.definition);
     state.spool = Some(spool(flags, url, pipeline));
