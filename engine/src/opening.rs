@@ -1,8 +1,8 @@
 //! Opening what a run needs, and bringing it to where an earlier run left off: state before sinks, sinks before
 //! sources, so that nothing is read that could not be written.
 //!
-//! A run that begins fails at once when something is away: whoever started it is still there to hear of it. A run that
-//! goes on from a checkpoint waits, as it would have waited had it not been interrupted.
+//! A run that keeps no state fails at once when something is away: whoever started it is still there to hear of it. One
+//! that does keep state is meant to be started again and again, and waits as it would have waited in the middle.
 
 use crate::coordinator::Coordinator;
 use crate::fused::Fused;
@@ -83,7 +83,9 @@ impl Coordinator {
         identity: &str,
         number: usize,
     ) -> Result<Box<dyn Sink>> {
-        let Some(restore) = &self.restore else { return spec.open(context).await };
+        if self.options.state.is_none() {
+            return spec.open(context).await;
+        }
         let mut backoff = Backoff::new(&self.options.retry, number);
         let mut sink = loop {
             match spec.open(context).await {
@@ -91,6 +93,7 @@ impl Coordinator {
                 Err(error) => sleep(backoff.failed(error)?).await,
             }
         };
+        let Some(restore) = &self.restore else { return Ok(sink) };
         for token in restore.tokens(identity, context.subtask, context.parallelism) {
             while let Err(error) = sink.commit(restore.epoch(), &token).await {
                 sleep(backoff.failed(error)?).await;
@@ -108,8 +111,11 @@ impl Coordinator {
         identity: &str,
         number: usize,
     ) -> Result<(Box<dyn Source>, Option<EventTime>)> {
-        let Some(restore) = &self.restore else { return Ok((spec.open(context).await?, None)) };
-        let from = restore.source(identity, context.subtask, context.parallelism);
+        if self.options.state.is_none() {
+            return Ok((spec.open(context).await?, None));
+        }
+        let restore = self.restore.as_ref();
+        let from = restore.and_then(|restore| restore.source(identity, context.subtask, context.parallelism));
         let mut backoff = Backoff::new(&self.options.retry, number);
         loop {
             let opened = async {
