@@ -6,8 +6,9 @@
 //! the order of the graph. It is part of the stored format: a change of it loses everybody's state.
 
 use arrow::datatypes::SchemaRef;
-use headwater_core::{Graph, Node, NodeBody, Result};
+use headwater_core::{Graph, Node, NodeBody, OperatorSpec, Result};
 use std::collections::HashMap;
+use std::sync::Arc;
 use twox_hash::XxHash3_64;
 
 /// The identities of one node.
@@ -45,22 +46,13 @@ fn of_node(node: &Node, inputs: Vec<String>, seen: &mut HashMap<String, usize>) 
         NodeBody::Source { source, operators, event_time } => {
             let own = unique(hash(&["source".to_owned(), source.describe()]), seen);
             let event_time = event_time.as_ref().map(|event_time| event_time.describe()).unwrap_or_default();
-            let mut last = hash(&[own.clone(), event_time, columns(&source.schema())]);
-            let mut of_operators = Vec::with_capacity(operators.len());
-            for operator in operators {
-                last = unique(hash(&[last, operator.describe(), columns(&operator.schema())]), seen);
-                of_operators.push(last.clone());
-            }
-            NodeIdentity { node: own, operators: of_operators }
+            let begin = hash(&[own.clone(), event_time, columns(&source.schema())]);
+            NodeIdentity { node: own, operators: of_operators(begin, operators, seen) }
         }
         NodeBody::Chain(operators) => {
-            let mut last = hash(&inputs);
-            let mut of_operators = Vec::with_capacity(operators.len());
-            for operator in operators {
-                last = unique(hash(&[last, operator.describe(), columns(&operator.schema())]), seen);
-                of_operators.push(last.clone());
-            }
-            NodeIdentity { node: last, operators: of_operators }
+            let begin = hash(&inputs);
+            let operators = of_operators(begin.clone(), operators, seen);
+            NodeIdentity { node: operators.last().cloned().unwrap_or(begin), operators }
         }
         NodeBody::Async(operator) => {
             let own = unique(hash(&[hash(&inputs), operator.describe(), columns(&operator.schema())]), seen);
@@ -72,6 +64,17 @@ fn of_node(node: &Node, inputs: Vec<String>, seen: &mut HashMap<String, usize>) 
             NodeIdentity { node: own, operators: Vec::new() }
         }
     }
+}
+
+/// Each operator of a chain reads from the one before it, the first from what `begin` is the hash of.
+fn of_operators(begin: String, operators: &[Arc<dyn OperatorSpec>], seen: &mut HashMap<String, usize>) -> Vec<String> {
+    let mut last = begin;
+    let mut identities = Vec::with_capacity(operators.len());
+    for operator in operators {
+        last = unique(hash(&[last, operator.describe(), columns(&operator.schema())]), seen);
+        identities.push(last.clone());
+    }
+    identities
 }
 
 fn columns(schema: &SchemaRef) -> String {

@@ -538,3 +538,9 @@ pub(crate) fn options(parallelism: usize) -> EngineOptions {
     let clock = Arc::new(FixedClock::new(EventTime(EventTime::SECOND)));
     EngineOptions { parallelism, ..EngineOptions::new("test", clock) }
 }
+
+/// Runs to the end on one thread, where time passes only when everybody waits for it.
+pub(crate) fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(future)
+}

@@ -3,7 +3,7 @@
 //! parallelism. Each row's effect is counted exactly once, and the same seed gives the same run.
 
 use super::faulty::Faulty;
-use super::fixtures::{Call, Crash, GraphBuilder, MemorySource, Step, Store, options, rows, timed};
+use super::fixtures::{Call, Crash, GraphBuilder, MemorySource, Step, Store, in_virtual_time, options, rows, timed};
 use crate::state::StateStore;
 use crate::{EngineOptions, Handle, StateOptions, start};
 use arrow::array::{AsArray, Int64Array, RecordBatch, UInt32Array};
@@ -262,11 +262,6 @@ async fn run(seed: u64) -> (World, String, u32) {
         write!(trace, "\n{:?}", store.0.lock().unwrap().committed).unwrap();
     }
     (world, trace, n_crashed)
-}
-
-fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(future)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! counted exactly once at every sink, all sinks agree about every epoch, and the same seed gives the same run.
 
 use super::asynchronous::{Service, service};
-use super::fixtures::{Call, GraphBuilder, MemorySource, Step, Store, options, rows};
+use super::fixtures::{Call, GraphBuilder, MemorySource, Step, Store, in_virtual_time, options, rows};
 use crate::{FirstCommit, RunReport, start};
 use headwater_core::{AsyncSettings, Error, Exchange, NodeBody, NodeId};
 use rand::{RngExt, SeedableRng};
@@ -145,11 +145,6 @@ async fn run(seed: u64) -> Run {
         write!(trace, "\n{:?}", store.0.lock().unwrap().committed).unwrap();
     }
     Run { report, stores, letters, n_letters, n_rows, trace }
-}
-
-fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(future)
 }
 
 #[test]
